@@ -1,0 +1,175 @@
+/* fastgrad: the C core's one public header.
+ *
+ * A program is a flat list of instructions over buffers. It is built from an array of 64-bit words, verified
+ * once, and immutable from then on, so threads share it freely. It runs for one instance (fg_evaluate), for a
+ * batch of instances (fg_evaluate_batch), or inside a descent (fg_descend). In a batch, instances are lanes:
+ * a lane value of `size` elements is stored (size, n_lanes) with the lanes innermost, a uniform value (size,).
+ *
+ * Conventions: every fallible function returns fg_status, 0 on success, and explains a failure in the caller's
+ * fg_error. Pointers are borrowed for the call. Nothing is written but what a contract names. Numerical outcomes
+ * (converged, out of iterations, non-finite) are results, never failures. */
+#ifndef FASTGRAD_H
+#define FASTGRAD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- statuses ------------------------------------------------------------------------------------------ */
+
+typedef enum {
+    FG_OK = 0,
+    FG_OUT_OF_MEMORY,   /* an allocation failed; everything the call took is released */
+    FG_INVALID_PROGRAM, /* the words are not a well-formed program */
+    FG_INVALID_VALUE,   /* an argument is out of range */
+    FG_CANCELLED        /* the poll function asked to stop */
+} fg_status;
+
+typedef struct {
+    char message[240];
+} fg_error;
+
+#define FG_CHECKED __attribute__((warn_unused_result))
+
+/* ---- memory --------------------------------------------------------------------------------------------- */
+
+/* Bytes and blocks now held by the core (all threads): what leak tests read. */
+int64_t fg_live_bytes(void);
+int64_t fg_live_blocks(void);
+
+/* ---- processor and threads ------------------------------------------------------------------------------ */
+
+/* Chooses the kernels: the best that the processor has, or the one that `name` forces ("baseline", "avx2",
+ * "avx512", "neon"; NULL or "" for the best). FG_INVALID_VALUE when unknown or not supported here. */
+FG_CHECKED fg_status fg_select_isa(const char *name, fg_error *error);
+/* Name of the kernels in use; `fg_isa_name(i)` lists those this processor can run, NULL past the last. */
+const char *fg_current_isa(void);
+const char *fg_isa_name(int i);
+
+/* Threads that a call may use, 1 to 1024. The pool starts them on first need and parks them between calls. */
+FG_CHECKED fg_status fg_set_num_threads(int n, fg_error *error);
+int fg_get_num_threads(void);
+
+/* ---- programs ------------------------------------------------------------------------------------------- */
+
+enum { FG_MAX_DIMS = 8, FG_MAX_INPUTS = 3 }; /* axes and operands of one instruction */
+
+typedef enum { FG_FLOAT64 = 0, FG_FLOAT32 = 1, FG_INT64 = 2 } fg_dtype; /* FG_INT64: index tables only */
+
+/* Where a buffer lives. `position` is the number of the input or output, the first word of a constant, or the
+ * byte offset in the arena (for a lane buffer: the byte offset for one lane). */
+typedef enum { FG_INPUT = 0, FG_OUTPUT = 1, FG_CONSTANT = 2, FG_ARENA = 3 } fg_role;
+
+/* The operations, from ops.def. */
+typedef enum {
+#define ELEMENTWISE(name, arity, expression) FG_OP_##name,
+#define REDUCTION(name, identity, expression) FG_OP_##name,
+#define STRUCTURAL(name, arity) FG_OP_##name,
+#include "ops.def"
+    FG_N_OPS
+} fg_op;
+
+typedef enum { FG_ELEMENTWISE, FG_REDUCTION, FG_STRUCTURAL } fg_op_kind;
+
+const char *fg_op_name(int op);     /* NULL when there is no such operation */
+int fg_op_arity(int op);            /* operands read */
+fg_op_kind fg_op_kind_of(int op);
+
+/* A program's words:
+ *   header       magic, n_buffers, n_instructions, n_uniform, n_inputs, n_outputs, n_constant_words
+ *   buffers      role, dtype, is_lane, size, position                                        (5 words each)
+ *   instructions op, dtype, n_dims, shape[n_dims], then for the result and each operand:
+ *                buffer, offset, stride[n_dims]                      (elements of one lane, not bytes)
+ *   constants    raw words
+ * The first n_uniform instructions touch uniform buffers alone and run once a call; the rest run for each block
+ * of lanes. Axes of an instruction: an elementwise one all its own; a reduction's and dot's last axis is reduced;
+ * matmul's are (batch, m, n, k), its operands not both lane values; gather's and scatter_add's single axis runs over
+ * the table, whose numbers count from the offset of gather's operand and of scatter_add's result. */
+#define FG_MAGIC INT64_C(0x3130444152474601)
+enum { FG_HEADER_WORDS = 7, FG_BUFFER_WORDS = 5 };
+
+typedef struct fg_program fg_program;
+
+/* Builds and verifies; the words are copied. *out is NULL on failure. Refused: a wrong length, an unknown code,
+ * a range outside its buffer, a size that overflows, a result that overlaps an operand in another order, a
+ * written input or constant, an index outside its table's range. */
+FG_CHECKED fg_status fg_program_create(const int64_t *words, size_t n_words, fg_program **out, fg_error *error);
+void fg_program_destroy(fg_program *program); /* NULL is ignored */
+
+int fg_program_n_inputs(const fg_program *program);
+int fg_program_n_outputs(const fg_program *program);
+/* Elements (of one lane), dtype and kind of an input or output; i must be in range. */
+int64_t fg_program_input_size(const fg_program *program, int i);
+int64_t fg_program_output_size(const fg_program *program, int i);
+fg_dtype fg_program_input_dtype(const fg_program *program, int i);
+fg_dtype fg_program_output_dtype(const fg_program *program, int i);
+int fg_program_input_is_lane(const fg_program *program, int i);
+int fg_program_output_is_lane(const fg_program *program, int i);
+/* Lanes of a block: 1, or a power of two from 16 to 128; a function of the program alone. */
+int64_t fg_program_block_lanes(const fg_program *program);
+/* Rough cost of one evaluation of one lane in nanoseconds: decides on threads and on releasing locks. */
+double fg_program_cost(const fg_program *program);
+
+/* ---- running -------------------------------------------------------------------------------------------- */
+
+/* Called now and then (10 to 20 ms) by the thread that made the call; `done` instances are finished.
+ * Non-zero cancels. */
+typedef int (*fg_poll)(void *context, int64_t done);
+
+/* A program made ready for single instances with the kernels in use: immutable, shared by threads. The program
+ * must outlive it. */
+typedef struct fg_machine fg_machine;
+FG_CHECKED fg_status fg_machine_create(const fg_program *program, fg_machine **out, fg_error *error);
+void fg_machine_destroy(fg_machine *machine); /* NULL is ignored */
+
+/* One instance: each input and output is a contiguous array of its size, aligned to its dtype; lane buffers count
+ * as batches of one. Outputs overlap neither inputs nor each other. */
+FG_CHECKED fg_status fg_evaluate(const fg_machine *machine, const void *const *inputs, void *const *outputs,
+                                 fg_error *error);
+
+/* `batch` instances: lane inputs and outputs are (batch, size) row-major, uniform inputs and outputs (size,). */
+FG_CHECKED fg_status fg_evaluate_batch(const fg_program *program, int64_t batch, const void *const *inputs,
+                                       void *const *outputs, fg_poll poll, void *poll_context, fg_error *error);
+
+/* ---- descent -------------------------------------------------------------------------------------------- */
+
+/* The update rules, from updates.def. */
+typedef enum {
+#define UPDATE(name, states, settings, powers, c0, c1, statement) FG_UPDATE_##name,
+#include "updates.def"
+    FG_N_UPDATES
+} fg_update;
+
+const char *fg_update_name(int update); /* NULL when there is no such rule */
+int fg_update_n_settings(int update);
+
+typedef enum {
+    FG_CONVERGED = 0,      /* the largest absolute component of the gradient is at most gtol */
+    FG_OUT_OF_ITERATIONS,  /* maxiter updates were made */
+    FG_NON_FINITE          /* the value or gradient is not finite */
+} fg_outcome;
+
+/* Minimises output 0 of `program`, whose outputs are the gradient (like input 0) alone, or the value (one element)
+ * and the gradient. Input 0 is the lane value that descends. All arrays are the caller's. */
+typedef struct {
+    const fg_program *program;
+    fg_update update;
+    int64_t batch;
+    int64_t maxiter;
+    int64_t record_every;         /* 0: no history; else records iterations 0, k, 2k, ... */
+    int64_t n_records;            /* rows of the history: maxiter / record_every + 1 */
+    double gtol;                  /* stops a lane; 0 stops at an exact zero, negative never */
+    const double *learning_rate;  /* (batch,) or one element, see learning_rate_is_lane */
+    int learning_rate_is_lane;
+    const double *settings;       /* of the update rule, e.g. beta1, beta2, epsilon */
+    const void *const *inputs;    /* as for fg_evaluate_batch; inputs[0] is x0 */
+    void *x;                      /* (batch, size) final points; may be inputs[0] */
+    int64_t *nit;                 /* (batch,) updates made */
+    int32_t *outcome;             /* (batch,) fg_outcome */
+    void *history_fun;            /* (n_records, batch) or NULL; rows not reached are left as they were */
+    void *history_x;              /* (n_records, batch, size) or NULL */
+    int keep_best;                /* x is the point of least finite value seen (needs the value output) */
+} fg_descent;
+
+FG_CHECKED fg_status fg_descend(const fg_descent *descent, fg_poll poll, void *poll_context, fg_error *error);
+
+#endif

@@ -1,0 +1,59 @@
+/* Template, per dtype: the elementwise operations of ops.def over rows. */
+
+typedef V (*TYPED(op))(V a, V b, V c);
+
+/* `splat` and `arity` are constants where this is inlined, unless the operation is costly. */
+FG_INLINE void TYPED(rows)(const fg_rows *rows, void *const *operand, int arity, unsigned splat, TYPED(op) op) {
+    const int64_t width = rows->width;
+    T *out = operand[0];
+    const T *a = operand[1], *b = arity > 1 ? operand[2] : a, *c = arity > 2 ? operand[3] : a;
+#define LOADED(p, bit, load) (splat & (bit) ? SPLAT(*p) : (load))
+    for (int64_t r = 0; r < rows->n_rows; r++) {
+        int64_t i = 0;
+#pragma GCC unroll 2
+        for (; i + N <= width; i += N) {
+            V va = LOADED(a, 1u, TYPED(load)(a + i));
+            V vb = arity > 1 ? LOADED(b, 2u, TYPED(load)(b + i)) : va;
+            V vc = arity > 2 ? LOADED(c, 4u, TYPED(load)(c + i)) : va;
+            TYPED(store)(out + i, op(va, vb, vc));
+        }
+        if (i < width) {
+            int64_t n = width - i;
+            V va = LOADED(a, 1u, TYPED(load_some)(a + i, n));
+            V vb = arity > 1 ? LOADED(b, 2u, TYPED(load_some)(b + i, n)) : va;
+            V vc = arity > 2 ? LOADED(c, 4u, TYPED(load_some)(c + i, n)) : va;
+            TYPED(store_some)(out + i, op(va, vb, vc), n);
+        }
+        out += rows->stride[0];
+        a += rows->stride[1];
+        if (arity > 1)
+            b += rows->stride[2];
+        if (arity > 2)
+            c += rows->stride[3];
+    }
+#undef LOADED
+}
+
+#define ELEMENTARY(name, arity, expression)                                                                    \
+    static V TYPED(op_##name)(V a, V b, V c) {                                                                 \
+        (void)b, (void)c;                                                                                      \
+        return expression;                                                                                     \
+    }                                                                                                          \
+    static void TYPED(rows_##name)(const fg_rows *rows, void *const *operand) {                                \
+        TYPED(rows)(rows, operand, arity, rows->splat, TYPED(op_##name));                                      \
+    }
+#define ELEMENTWISE(name, arity, expression)                                                                   \
+    FG_INLINE V TYPED(op_##name)(V a, V b, V c) {                                                              \
+        (void)b, (void)c;                                                                                      \
+        return expression;                                                                                     \
+    }                                                                                                          \
+    static void TYPED(rows_##name)(const fg_rows *rows, void *const *operand) {                                \
+        switch (rows->splat) {                                                                                 \
+        case 0: TYPED(rows)(rows, operand, arity, 0, TYPED(op_##name)); return;                                \
+        case 1: TYPED(rows)(rows, operand, arity, 1, TYPED(op_##name)); return;                                \
+        case 2: TYPED(rows)(rows, operand, arity, arity > 1 ? 2 : 0, TYPED(op_##name)); return;                \
+        case 4: TYPED(rows)(rows, operand, arity, arity > 2 ? 4 : 0, TYPED(op_##name)); return;                \
+        default: TYPED(rows)(rows, operand, arity, rows->splat, TYPED(op_##name)); return;                     \
+        }                                                                                                      \
+    }
+#include "ops.def"

@@ -1,0 +1,83 @@
+/* All kernels of one ISA, in float64 and float32: the templates kernel_*.h are included once per dtype, this file is
+ * compiled once per ISA with FG_ISA naming it. */
+#include "kernels.h"
+
+#include <math.h>
+
+#include "vec.h"
+
+#include "elementary.h"
+
+#define PASTE(a, b) PASTE_(a, b)
+#define PASTE_(a, b) a##b
+#define STRINGIFY(a) STRINGIFY_(a)
+#define STRINGIFY_(a) #a
+
+/* The words in which ops.def and updates.def are written. */
+#define K(x) SPLAT((T)(x))
+#define TRUTH(m) ((V)((m) & (M)K(1)))
+#define PICK(m, u, v) TYPED(pick)(m, u, v)
+#define FN(name) TYPED(fg_##name)
+#define ABS(x) FN(abs)(x)
+#define SQRT(x) FN(sqrt)(x)
+#define SPLAT(x) TYPED(splat)(x)
+
+#define T double
+#define V vf64
+#define M vi64
+#define N FG_N_F64
+#define TYPED(name) PASTE(name, _f64)
+#include "kernel_memory.h"
+#include "kernel_rows.h"
+#include "kernel_fold.h"
+#include "kernel_gemm.h"
+#include "kernel_step.h"
+#undef T
+#undef V
+#undef M
+#undef N
+#undef TYPED
+
+#define T float
+#define V vf32
+#define M vi32
+#define N FG_N_F32
+#define TYPED(name) PASTE(name, _f32)
+#include "kernel_memory.h"
+#include "kernel_rows.h"
+#include "kernel_fold.h"
+#include "kernel_gemm.h"
+#include "kernel_step.h"
+#undef TYPED
+
+#define BOTH(name) {name##_f64, name##_f32}
+
+extern const fg_kernels PASTE(fg_kernels_, FG_ISA);
+const fg_kernels PASTE(fg_kernels_, FG_ISA) = {
+    .name = STRINGIFY(FG_ISA),
+    .vector_bytes = FG_VEC_BYTES,
+    .rows =
+        {
+#define ELEMENTWISE(name, arity, expression) [FG_OP_##name] = BOTH(rows_##name),
+#include "ops.def"
+        },
+    .fold =
+        {
+#define REDUCTION(name, identity, expression) [FG_OP_##name] = BOTH(fold_##name),
+#include "ops.def"
+            [FG_OP_dot] = BOTH(fold_dot),
+        },
+    .gemm = BOTH(gemm),
+    .lanes_in = BOTH(lanes_in),
+    .lanes_out = BOTH(lanes_out),
+    .step =
+        {
+#define UPDATE(name, states, settings, powers, c0, c1, statement) BOTH(step_##name),
+#include "updates.def"
+        },
+    .prepare =
+        {
+#define UPDATE(name, states, settings, powers, c0, c1, statement) BOTH(prepare_##name),
+#include "updates.def"
+        },
+};

@@ -1,0 +1,81 @@
+/* The kernels' table: one source (kernels.c), compiled once per ISA, gives one table each. A kernel works on plain
+ * arrays of one dtype; it never allocates, never fails and knows nothing of programs. Strides are in elements. */
+#ifndef FG_KERNELS_H
+#define FG_KERNELS_H
+
+#include "fastgrad.h"
+
+enum { FG_N_FLOATS = 2 }; /* dtypes with kernels: fg_dtype is the index */
+
+/* out[r, i] = op(in[r, i], ...) for r < n_rows, i < width; operand[0] is the result, which may be an operand. */
+typedef struct {
+    int64_t n_rows, width;
+    int64_t stride[1 + FG_MAX_INPUTS]; /* from row to row */
+    unsigned splat;                    /* bit i: operand 1 + i has one element a row, for the whole width */
+} fg_rows;
+typedef void (*fg_rows_kernel)(const fg_rows *rows, void *const *operand);
+
+/* out[i] = combination over r < n of in[r, i] (of in0[r, i] * in1[r, i] for dot), i < width.
+ * The order is a function of n alone: whole chunks of 1024 are combined in a balanced tree; within a chunk element
+ * r goes to accumulator r mod 16, and the 16 are folded in halves. */
+typedef struct {
+    int64_t n, width;
+    int64_t stride[2]; /* of each operand, from element to element of the sum */
+    unsigned splat;    /* bit i: operand 1 + i is the same for the whole width */
+} fg_fold;
+typedef void (*fg_fold_kernel)(const fg_fold *fold, void *const *operand);
+
+/* c[i, j] = (accumulate ? c[i, j] : 0) + sum over p of a[i, p] b[p, j], p rising: b and c are contiguous along j,
+ * a has any strides. */
+typedef struct {
+    int64_t m, n, k;
+    int64_t a_row, a_column, b_row, c_row;
+    int accumulate;
+} fg_gemm;
+typedef void (*fg_gemm_kernel)(const fg_gemm *gemm, const void *a, const void *b, void *c);
+
+/* Between n rows of an array (n, size) and the lanes of a block (size, n_lanes); lanes past n are left alone. */
+typedef void (*fg_lanes_kernel)(int64_t n, int64_t size, int64_t n_lanes, const void *from, void *to);
+
+/* One step of descent for a block of lanes (1, or a multiple of 16): which lanes stop, and the update of those that
+ * do not. */
+typedef struct {
+    int64_t size, n_lanes;
+    void *x;
+    const void *gradient;
+    const void *value;  /* (n_lanes,) or NULL */
+    void *state[2];     /* (size, n_lanes) */
+    const void *c[2];   /* (n_lanes,): the rule's coefficients of this step */
+    const double *settings;
+    double gtol;
+    const void *hold;   /* (n_lanes,) or NULL: 1 keeps a lane's point, 2 also lets it not stop */
+    void *stop;         /* (n_lanes,): 0, or 1 + fg_outcome */
+} fg_step;
+typedef int (*fg_step_kernel)(const fg_step *step); /* whether any lane stops */
+
+/* The coefficients of lanes 0 to n - 1 after advancing the running powers settings[0]^t and settings[1]^t. n is
+ * n_lanes, or 1 when all lanes step alike: then they all get the first one's. */
+typedef struct {
+    int64_t n, n_lanes;
+    const double *settings;
+    const double *learning_rate; /* (n,) */
+    double *power[2];            /* (n,) */
+    void *c[2];                  /* (n,), in the dtype of the step */
+} fg_prepare;
+typedef void (*fg_prepare_kernel)(const fg_prepare *prepare);
+
+typedef struct {
+    const char *name;
+    int vector_bytes;
+    fg_rows_kernel rows[FG_N_OPS][FG_N_FLOATS]; /* NULL where the operation is not elementwise */
+    fg_fold_kernel fold[FG_N_OPS][FG_N_FLOATS]; /* reductions and dot */
+    fg_gemm_kernel gemm[FG_N_FLOATS];
+    fg_lanes_kernel lanes_in[FG_N_FLOATS], lanes_out[FG_N_FLOATS];
+    fg_step_kernel step[FG_N_UPDATES][FG_N_FLOATS];
+    fg_prepare_kernel prepare[FG_N_UPDATES][FG_N_FLOATS];
+} fg_kernels;
+
+/* The table of the ISA in use. */
+const fg_kernels *fg_active_kernels(void);
+
+#endif

@@ -1,0 +1,135 @@
+/* The thread pool; see pool.h. One call owns it at a time, the next one finds it busy and works alone. */
+#include "pool.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "status.h"
+
+enum { MAX_THREADS = 1024 };
+
+static struct {
+    pthread_mutex_t mutex;
+    pthread_cond_t work, done;
+    int busy;      /* a call owns the pool */
+    int n_started; /* workers 1 to n_started exist */
+    int n_wanted;  /* workers 1 to n_wanted - 1 take part in this job */
+    int n_running;
+    uint64_t job; /* counts jobs, so that a worker sees a new one */
+    fg_task task;
+    void *context;
+} pool = {.mutex = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER, .done = PTHREAD_COND_INITIALIZER};
+
+static _Atomic int n_threads; /* 0: not chosen yet */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/* Only the forking thread lives on in the child: the pool starts afresh there. */
+static void forget_threads(void) {
+    pthread_mutex_init(&pool.mutex, NULL);
+    pthread_cond_init(&pool.work, NULL);
+    pthread_cond_init(&pool.done, NULL);
+    pool.busy = pool.n_started = pool.n_wanted = pool.n_running = 0;
+}
+
+static void watch_forks(void) { pthread_atfork(NULL, NULL, forget_threads); }
+
+static void *worker_main(void *argument) {
+    int number = (int)(intptr_t)argument;
+    uint64_t seen = 0;
+    pthread_mutex_lock(&pool.mutex);
+    for (;;) {
+        while (pool.job == seen || number >= pool.n_wanted) {
+            seen = pool.job;
+            pthread_cond_wait(&pool.work, &pool.mutex);
+        }
+        seen = pool.job;
+        pthread_mutex_unlock(&pool.mutex);
+        pool.task(pool.context, number);
+        pthread_mutex_lock(&pool.mutex);
+        if (--pool.n_running == 0)
+            pthread_cond_signal(&pool.done);
+    }
+    return NULL;
+}
+
+static void start_workers(int n) {
+    while (pool.n_started + 1 < n) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, worker_main, (void *)(intptr_t)(pool.n_started + 1)))
+            return;
+        pthread_detach(thread);
+        pool.n_started++;
+    }
+}
+
+static struct timespec in_10_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    t.tv_nsec += 10 * 1000 * 1000;
+    if (t.tv_nsec >= 1000 * 1000 * 1000) {
+        t.tv_nsec -= 1000 * 1000 * 1000;
+        t.tv_sec++;
+    }
+    return t;
+}
+
+void fg_parallel(int n, fg_task task, fg_wait wait, void *context) {
+    int mine = 0;
+    if (n > 1) {
+        pthread_once(&once, watch_forks);
+        pthread_mutex_lock(&pool.mutex);
+        if (!pool.busy) {
+            mine = pool.busy = 1;
+            start_workers(n);
+            pool.task = task;
+            pool.context = context;
+            pool.n_wanted = pool.n_started + 1 < n ? pool.n_started + 1 : n;
+            pool.n_running = pool.n_wanted - 1;
+            pool.job++;
+            pthread_cond_broadcast(&pool.work);
+        }
+        pthread_mutex_unlock(&pool.mutex);
+    }
+    task(context, 0);
+    if (!mine)
+        return;
+    pthread_mutex_lock(&pool.mutex);
+    while (pool.n_running > 0) {
+        struct timespec deadline = in_10_ms();
+        int late = pthread_cond_timedwait(&pool.done, &pool.mutex, &deadline) == ETIMEDOUT;
+        if (late && wait) {
+            pthread_mutex_unlock(&pool.mutex);
+            wait(context);
+            pthread_mutex_lock(&pool.mutex);
+        }
+    }
+    pool.n_wanted = 0;
+    pool.busy = 0;
+    pthread_mutex_unlock(&pool.mutex);
+}
+
+double fg_clock(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+fg_status fg_set_num_threads(int n, fg_error *error) {
+    if (n < 1 || n > MAX_THREADS)
+        return fg_fail(error, FG_INVALID_VALUE, "the number of threads must be 1 to %d, got %d", MAX_THREADS, n);
+    atomic_store(&n_threads, n);
+    return FG_OK;
+}
+
+int fg_get_num_threads(void) {
+    int n = atomic_load(&n_threads);
+    if (n == 0) {
+        long online = sysconf(_SC_NPROCESSORS_ONLN);
+        n = online < 1 ? 1 : online > MAX_THREADS ? MAX_THREADS : (int)online;
+    }
+    return n;
+}

@@ -1,0 +1,37 @@
+"""The border: what a caller hands over becomes contiguous float64 or float32 arrays, once, or a clear refusal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+FLOAT64 = np.dtype(np.float64)
+FLOAT32 = np.dtype(np.float32)
+
+
+def as_floats(value: Any, name: str) -> np.ndarray:
+    """`value` as a contiguous, aligned array of float64 or float32 in native byte order; no copy when it is one.
+
+    float32 stays, float16 becomes float32, everything else that is real float64. Raises TypeError naming the
+    argument for complex numbers, objects, strings and masked arrays.
+    """
+    if type(value) is np.ndarray and (value.dtype is FLOAT64 or value.dtype is FLOAT32) and value.flags.carray:
+        return value
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array: fill it first, for example with {name}.filled(0)")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # ragged nested sequences
+        raise TypeError(f"{name} does not make an array: {error}") from error
+    if array.dtype.kind not in "biuf":
+        cure = "split it into real and imaginary parts" if array.dtype.kind == "c" else "pass an array of real numbers"
+        raise TypeError(f"{name} has dtype {array.dtype}: {cure}")
+    dtype = FLOAT32 if array.dtype.kind == "f" and array.dtype.itemsize <= 4 else FLOAT64
+    # ascontiguousarray would turn shape () into (1,)
+    return np.require(array, dtype, ["C", "A"]) if array.ndim else np.array(array, dtype)
+
+
+def is_number_array(value: Any) -> bool:
+    """Whether a leaf holds data (arrays, floats, what converts itself to an array), not a setting."""
+    return isinstance(value, (float, np.ndarray, np.floating)) or hasattr(value, "__array__")

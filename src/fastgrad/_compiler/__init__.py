@@ -1,0 +1,1 @@
+"""From a function written in NumPy to a graph, its derivative graph, and a program for the machine."""

@@ -1,0 +1,168 @@
+"""Reverse mode: from a graph to the graph of its derivatives.
+
+Adjoints are nodes made of the same operations, so the result can be differentiated again. The rules stand in
+rules.py; here is the order in which they are applied and how contributions to one adjoint are summed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from ..errors import not_scalar
+from .graph import (
+    Frozen,
+    Graph,
+    Node,
+    ancestors,
+    broadcast,
+    concatenate,
+    filled,
+    index_add,
+    multiply_guarded,
+    reshape,
+    scatter_add,
+)
+from .rules import PARTIALS, PULLBACKS, Contribution, Picked, Sliced, Times
+from .tree import LEAF, structure_of
+
+
+def value_and_gradient(graph: Graph, wrt: Sequence[int]) -> Graph:
+    """The graph whose outputs are the scalar value and its gradients by the inputs numbered in `wrt`.
+
+    Raises ShapeError when the value is not a scalar. An input that the value does not depend on has gradient
+    zero.
+    """
+    (value,) = graph.outputs
+    if value.shape != ():
+        raise not_scalar(value.shape, graph.name)
+    variables = [graph.inputs[number] for number in wrt]
+    gradients = backward([value], [filled(value, 1.0)], variables)
+    structure = structure_of(tuple, [LEAF] * (1 + len(variables)))
+    return Graph(graph.inputs, (value, *gradients), structure, graph.name)
+
+
+def backward(outputs: Sequence[Node], seeds: Sequence[Node], wrt: Sequence[Node]) -> list[Node]:
+    """Adjoints of the nodes `wrt`, given adjoints `seeds` (of the same shapes and dtypes) of the outputs.
+
+    The nodes `wrt` count as independent variables: nothing passes through one of them to another.
+    """
+    order = ancestors(outputs)
+    variables = set(wrt)
+    active = _depending_on(order, variables)
+    guarded = _branches(order)
+    adjoints = {node: _Adjoint(node) for node in variables}
+    for output, seed in zip(outputs, seeds, strict=True):
+        if output in active:
+            adjoints.setdefault(output, _Adjoint(output)).add(seed)
+    for node in reversed(order):
+        if node in variables or node not in active or node not in adjoints:
+            continue
+        adjoint = adjoints.pop(node).total()
+        times = multiply_guarded if node in guarded else _multiply
+        contributions = _pull_back(node, adjoint, times)
+        if len(node.inputs) == 2 and node.inputs[0] is node.inputs[1]:  # x * x: 2 * (g * x) is one term
+            contributions = _joined(*contributions)
+        for x, contribution in zip(node.inputs, contributions, strict=True):
+            if contribution is not None and x in active:
+                if x not in adjoints:
+                    adjoints[x] = _Adjoint(x)
+                adjoints[x].add(contribution)
+    return [adjoints[node].total() for node in wrt]
+
+
+def _depending_on(order: Sequence[Node], variables: Collection[Node]) -> set[Node]:
+    active = set(variables)
+    for node in order:
+        for x in node.inputs:
+            if x in active:
+                active.add(node)
+                break
+    return active
+
+
+def _branches(order: Sequence[Node]) -> set[Node]:
+    """Nodes that a branch of a `where` is computed from.
+
+    Where the branch is not taken their adjoint is zero but their local derivative may be infinite or NaN,
+    and the product must stay zero. Products that guard so for a first derivative ask for the same in the
+    second.
+    """
+    guarded: set[Node] = set()
+    for node in reversed(order):
+        if node in guarded:
+            guarded.update(node.inputs)
+        elif node.op in ("where", "multiply_guarded"):
+            guarded.update(node.inputs[1:])
+    return guarded
+
+
+def _joined(a: Contribution, b: Contribution) -> Sequence[Contribution]:
+    return (a + b, None) if isinstance(a, Node) and isinstance(b, Node) else (a, b)
+
+
+def _multiply(a: Node, b: Node) -> Node:
+    return a * b
+
+
+def _pull_back(node: Node, adjoint: Node, times: Times) -> Sequence[Contribution]:
+    """One contribution for each operand of `node`."""
+    pull_back = PULLBACKS.get(node.op)
+    if pull_back is not None:
+        return pull_back(adjoint, times, node, *node.inputs)
+    contributions: list[Contribution] = []
+    for partial in PARTIALS[node.op](*node.inputs, node):
+        if partial is None:
+            contributions.append(None)
+        elif isinstance(partial, Node):
+            contributions.append(times(adjoint, partial))
+        else:
+            contributions.append(
+                adjoint if partial == 1 else -adjoint if partial == -1 else partial * adjoint
+            )
+    return contributions
+
+
+class _Adjoint:
+    """The contributions to one node's adjoint, summed when all are there.
+
+    Contributions to slices are added one after another onto the sum of the full ones, and those to numbered
+    elements are scattered together, so that n reads of single elements cost n small operations and not n
+    arrays.
+    """
+
+    __slots__ = ("full", "node", "picked", "sliced")
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.full: Node | None = None
+        self.picked: list[Picked] = []
+        self.sliced: list[Sliced] = []
+
+    def add(self, contribution: Node | Sliced | Picked) -> None:
+        if isinstance(contribution, Sliced):
+            self.sliced.append(contribution)
+        elif isinstance(contribution, Picked):
+            self.picked.append(contribution)
+        else:
+            self.full = contribution if self.full is None else self.full + contribution
+
+    def total(self) -> Node:
+        if self.picked:
+            picked, self.picked = self.picked, []
+            self.add(_scattered(picked, self.node.shape))
+        total = self.full
+        if total is None:
+            total = broadcast(self.node.builder.scalar(0.0, self.node.dtype), self.node.shape)
+        for spec, value in self.sliced:
+            total = index_add(total, spec, value)
+        self.full, self.sliced = total, []
+        return total
+
+
+def _scattered(picked: Sequence[Picked], shape: tuple[int, ...]) -> Node:
+    if len(picked) == 1:
+        return scatter_add(picked[0].value, picked[0].table, shape)
+    table = Frozen(np.concatenate([table.array for table, _ in picked]))
+    return scatter_add(concatenate([reshape(value, (value.size,)) for _, value in picked], 0), table, shape)

@@ -1,0 +1,650 @@
+"""From a graph to a program: the words that the C core verifies and runs (csrc/fastgrad.h describes them).
+
+Three steps. *Selecting* walks the nodes in order and emits instructions over storages, each value being a view
+(offset and strides) of one: reshapes, transposes, slices and broadcasts cost nothing, and a value that only fills a
+part of another (a concatenation, the gradient of slices) is computed in place there. *Allocating* gives storages
+positions in the arena by liveness, so that a program's values stay in the nearest cache. *Writing* flattens it all.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .. import _core
+from .graph import ELEMENTWISE, REDUCTIONS, Frozen, Graph, Node, Shape, Slices, uniform
+from .tree import Structure
+
+INPUT, OUTPUT, CONSTANT, ARENA = range(4)  # fg_role
+MAGIC = 0x3130444152474601
+DTYPES = {"d": 0, "f": 1, "q": 2}  # fg_dtype by numpy's character
+OPS = {name: number for number, (name, _, _) in enumerate(_core.operations())}
+MAX_DIMS = 8
+
+
+@dataclass(eq=False, slots=True)
+class Storage:
+    """Memory of one buffer, not yet placed when it belongs in the arena."""
+
+    role: int
+    dtype: str  # numpy's character
+    is_lane: bool
+    size: int
+    position: int = -1
+    data: np.ndarray | None = None  # of a constant
+    blank: np.ndarray | None = None  # elements not written yet, while it is filled part by part
+    number: int = -1  # in the program
+
+
+@dataclass(slots=True)
+class View:
+    """Elements of a storage in a shape, any strides."""
+
+    storage: Storage
+    offset: int
+    shape: Shape
+    strides: tuple[int, ...]
+
+    def part(self, spec: Slices) -> View:
+        """Start, length and step along each axis."""
+        offset = self.offset + sum(start * s for (start, _, _), s in zip(spec, self.strides, strict=True))
+        strides = tuple([step * s for (_, _, step), s in zip(spec, self.strides, strict=True)])
+        return View(self.storage, offset, tuple([length for _, length, _ in spec]), strides)
+
+    def transposed(self, permutation: Sequence[int]) -> View:
+        """The axes in another order."""
+        shape = tuple([self.shape[axis] for axis in permutation])
+        return View(self.storage, self.offset, shape, tuple([self.strides[axis] for axis in permutation]))
+
+    def repeated(self, shape: Shape) -> View:
+        """Broadcast to a shape."""
+        new = len(shape) - len(self.shape)
+        kept = [0 if n == 1 else s for n, s in zip(self.shape, self.strides, strict=True)]
+        return View(self.storage, self.offset, shape, (0,) * new + tuple(kept))
+
+    def reshaped(self, shape: Shape) -> View | None:
+        """In another shape; None when that needs the elements to move."""
+        if 0 in shape:
+            return View(self.storage, self.offset, shape, (0,) * len(shape))
+        runs, (strides,) = merged(self.shape, [self.strides])
+        result = [0] * len(shape)
+        axis = len(shape) - 1
+        for n, stride in zip(reversed(runs), reversed(strides), strict=True):
+            while n > 1:
+                while shape[axis] == 1:
+                    axis -= 1
+                if n % shape[axis]:
+                    return None
+                result[axis] = stride
+                stride *= shape[axis]
+                n //= shape[axis]
+                axis -= 1
+        return View(self.storage, self.offset, shape, tuple(result))
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the elements stand one after another."""
+        shape, (strides,) = merged(self.shape, [self.strides])
+        return strides in ([], [1]) or 0 in shape
+
+
+def packed(storage: Storage, shape: Shape) -> View:
+    """All of a storage, in a shape."""
+    return View(storage, 0, shape, packed_strides(shape))
+
+
+def packed_strides(shape: Shape) -> tuple[int, ...]:
+    """Strides of elements that stand one after another."""
+    strides, step = [], 1
+    for n in reversed(shape):
+        strides.append(step)
+        step *= n
+    return tuple(reversed(strides))
+
+
+def merged(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:
+    """Axes of length 1 left out, and neighbours joined that are one run for every one of the strides."""
+    new_shape: list[int] = []
+    new_strides: list[list[int]] = [[] for _ in strides]
+    for axis, n in enumerate(shape):
+        if n == 1:
+            continue
+        if new_shape and all([new[-1] == n * old[axis] for new, old in zip(new_strides, strides, strict=True)]):
+            new_shape[-1] *= n
+            for new, old in zip(new_strides, strides, strict=True):
+                new[-1] = old[axis]
+        else:
+            new_shape.append(n)
+            for new, old in zip(new_strides, strides, strict=True):
+                new.append(old[axis])
+    return new_shape, new_strides
+
+
+@dataclass(slots=True)
+class Instruction:
+    """One operation on views; the first operand is the result. All strides are along the axes of `shape`."""
+
+    op: str
+    shape: list[int]
+    operands: list[tuple[Storage, int, list[int]]]  # storage, offset, strides
+
+    @property
+    def result(self) -> Storage:
+        """Where it writes."""
+        return self.operands[0][0]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A program and what its inputs and outputs look like (without the axis of the batch)."""
+
+    program: _core.Program
+    inputs: tuple[tuple[Shape, np.dtype], ...]
+    is_lane: tuple[bool, ...]
+    outputs: tuple[tuple[Shape, np.dtype], ...]
+    structure: Structure
+
+
+def compile_graph(graph: Graph, is_lane: Sequence[bool] | None = None) -> Compiled:
+    """Compile a graph (best simplified).
+
+    Parameters
+    ----------
+    graph : Graph
+        Its inputs become the program's inputs.
+    is_lane : sequence of bool, optional
+        Which inputs differ by instance of a batch; none by default. When any does, all outputs have the batch axis.
+
+    Returns
+    -------
+    Compiled
+        The program, verified.
+    """
+    lanes = tuple(is_lane) if is_lane is not None else (False,) * len(graph.inputs)
+    selection = _Selection(graph, lanes)
+    words = _write(selection, *_allocate(selection.instructions, selection.storages), len(graph.inputs))
+    return Compiled(
+        _core.Program(words),
+        tuple([(x.shape, x.dtype) for x in graph.inputs]),
+        lanes,
+        tuple([(x.shape, x.dtype) for x in graph.outputs]),
+        graph.structure,
+    )
+
+
+# ---- selecting
+
+COMPUTED = frozenset(ELEMENTWISE) | REDUCTIONS | {"dot", "matmul", "cast", "gather"}  # write their whole result once
+
+
+@dataclass
+class _Selection:
+    """Instructions for the nodes of a graph."""
+
+    graph: Graph
+    lanes: tuple[bool, ...]
+    instructions: list[Instruction] = field(default_factory=list)
+    storages: list[Storage] = field(default_factory=list)
+    views: dict[Node, View] = field(default_factory=dict)
+    places: dict[Node, tuple[Node, Slices]] = field(default_factory=dict)  # a value that is part of another
+    deferred: set[Node] = field(default_factory=set)  # products added to a part as they are computed
+    _scalars: dict[tuple[float, str], View] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        nodes = self.graph.nodes
+        self.is_lane: dict[Node, bool] = {}
+        self.uses: dict[Node, int] = dict.fromkeys(nodes, 0)
+        for node in nodes:
+            self.is_lane[node] = (
+                self.lanes[self.graph.inputs.index(node)]
+                if node.op == "input"
+                else any([self.is_lane[x] for x in node.inputs])
+            )
+            for x in node.inputs:
+                self.uses[x] += 1
+        for node in self.graph.outputs:
+            self.uses[node] += 1
+        for node in nodes:
+            self._plan_parts(node)
+        self.outputs: dict[Node, Storage] = {}
+        any_lane = any(self.lanes)
+        made = [Storage(OUTPUT, x.dtype.char, any_lane, x.size, i) for i, x in enumerate(self.graph.outputs)]
+        self.storages.extend(made)
+        for node, storage in zip(self.graph.outputs, made, strict=True):
+            can_be_direct = node.op in COMPUTED or node.op in ("index_add", "concatenate", "scatter_add")
+            if can_be_direct and self.is_lane[node] == any_lane and node not in self.places:
+                self.outputs.setdefault(node, storage)
+        for i, node in enumerate(self.graph.inputs):
+            self.views[node] = self._new(node, Storage(INPUT, node.dtype.char, self.lanes[i], node.size, i))
+        for node in nodes:
+            if node.op != "input" and node not in self.deferred:
+                self._select(node)
+        for node, storage in zip(self.graph.outputs, made, strict=True):
+            source = self._read(node)
+            if source.storage is not storage:
+                self._emit("copy", packed(storage, node.shape), source)
+
+    # -- parts: values computed right where they belong
+
+    def _plan_parts(self, node: Node) -> None:
+        if node.op == "concatenate":
+            start = 0
+            for x in node.inputs:
+                spec = [(0, n, 1) for n in x.shape]
+                spec[node.attributes] = (start, x.shape[node.attributes], 1)
+                start += x.shape[node.attributes]
+                if self.is_lane[x] == self.is_lane[node] and self._is_movable(x):
+                    self.places[x] = (node, tuple(spec))
+        elif node.op == "index_add" and self._is_last_of_chain(node):
+            chain = [node]
+            while self._continues(chain[-1]):
+                chain.append(chain[-1].inputs[0])
+            untouched = np.ones(node.shape, bool) if uniform(chain[-1].inputs[0]) == 0 else None
+            for link in reversed(chain):
+                value, spec = link.inputs[1], link.attributes
+                region = None if untouched is None else untouched[_key(spec)]
+                is_first = region is not None and bool(region.all())
+                if region is not None:
+                    region[...] = False
+                if is_first and self.is_lane[value] == self.is_lane[node] and self._is_movable(value):
+                    self.places[value] = (node, spec)
+                elif not is_first and value.op == "multiply" and self.uses[value] == 1:
+                    self.deferred.add(value)
+
+    def _is_movable(self, x: Node) -> bool:
+        return x.op in COMPUTED and self.uses[x] == 1 and x not in self.places and x.size > 0
+
+    def _continues(self, node: Node) -> bool:
+        base = node.inputs[0]
+        return base.op == "index_add" and self.uses[base] == 1 and self.is_lane[base] == self.is_lane[node]
+
+    def _is_last_of_chain(self, node: Node) -> bool:
+        self._chained = getattr(self, "_chained", None) or self._find_chained()
+        return node not in self._chained
+
+    def _find_chained(self) -> set[Node]:
+        return {x.inputs[0] for x in self.graph.nodes if x.op == "index_add" and self._continues(x)}
+
+    # -- values
+
+    def _new(self, node: Node, storage: Storage | None = None) -> View:
+        """Memory for a node: as told, that of an output, or its own."""
+        if storage is None:
+            storage = self.outputs.get(node) or Storage(ARENA, node.dtype.char, self.is_lane[node], node.size)
+        if storage.role != OUTPUT:
+            self.storages.append(storage)
+        return packed(storage, node.shape)
+
+    def _result(self, node: Node) -> View:
+        """Where a node is to be computed."""
+        if node not in self.places:
+            return self._new(node)
+        whole, spec = self.places[node]
+        view = self._whole(whole)
+        if view.storage.blank is not None:
+            view.storage.blank[_key(spec)] = False
+        return view.part(spec)
+
+    def _whole(self, node: Node) -> View:
+        """The memory of a node that is filled part by part, made when its first part is."""
+        view = self.views.get(node)
+        if view is None:
+            view = self.views[node] = self._new(node)
+            view.storage.blank = np.ones(node.shape, bool)
+        return view
+
+    def _read(self, node: Node) -> View:
+        """The view of a value; what nobody wrote of it becomes zero first."""
+        view = self.views[node]
+        blank = view.storage.blank
+        if blank is not None:
+            view.storage.blank = None
+            self._clear(packed(view.storage, blank.shape), blank)
+        return view
+
+    def _clear(self, view: View, blank: np.ndarray) -> None:
+        zero = self._scalar(0.0, view.storage.dtype)
+        flat = packed(view.storage, (view.storage.size,))
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], blank.ravel().view(np.int8), [0]])))
+        for start, stop in edges.reshape(-1, 2).tolist():
+            run = flat.part(((start, stop - start, 1),))
+            self._emit("copy", run, zero.repeated(run.shape))
+
+    def _scalar(self, value: float, dtype: str) -> View:
+        view = self._scalars.get((value, dtype))
+        if view is None:
+            storage = Storage(CONSTANT, dtype, False, 1, data=np.array(value, dtype))
+            self.storages.append(storage)
+            view = self._scalars[value, dtype] = packed(storage, ())
+        return view
+
+    def _copied(self, view: View, is_lane: bool) -> View:
+        storage = Storage(ARENA, view.storage.dtype, is_lane, math.prod(view.shape))
+        self.storages.append(storage)
+        copy = packed(storage, view.shape)
+        self._emit("copy", copy, view)
+        return copy
+
+    def _emit(self, op: str, *operands: View) -> None:
+        if 0 in operands[0].shape:
+            return
+        shape, strides = merged(operands[0].shape, [x.strides for x in operands])
+        self._append(op, shape, list(operands), strides)
+
+    def _append(self, op: str, shape: list[int], operands: list[View], strides: list[list[int]]) -> None:
+        if len(shape) > MAX_DIMS:
+            raise ValueError(f"an operation '{op}' needs more than {MAX_DIMS} axes that cannot be merged: {shape}")
+        triples = [(x.storage, x.offset, s) for x, s in zip(operands, strides, strict=True)]
+        self.instructions.append(Instruction(op, shape, triples))
+
+    # -- one method a kind of node
+
+    def _select(self, node: Node) -> None:
+        op = node.op
+        if op in ELEMENTWISE:
+            operands = [self._read(x) for x in node.inputs]
+            self.views[node] = view = self._result(node)
+            self._emit(op, view, *operands)
+        else:
+            getattr(self, f"_select_{op if op not in REDUCTIONS else 'fold'}")(node)
+
+    def _select_const(self, node: Node) -> None:
+        storage = Storage(CONSTANT, node.dtype.char, False, node.size, data=node.value)
+        self.views[node] = self._new(node, storage)
+
+    def _select_broadcast(self, node: Node) -> None:
+        self.views[node] = self._read(node.inputs[0]).repeated(node.shape)
+
+    def _select_transpose(self, node: Node) -> None:
+        self.views[node] = self._read(node.inputs[0]).transposed(node.attributes)
+
+    def _select_slice(self, node: Node) -> None:
+        self.views[node] = self._read(node.inputs[0]).part(node.attributes)
+
+    def _select_reshape(self, node: Node) -> None:
+        view = self._read(node.inputs[0])
+        reshaped = view.reshaped(node.shape)
+        if reshaped is None:
+            reshaped = self._copied(view, self.is_lane[node]).reshaped(node.shape)
+        assert reshaped is not None
+        self.views[node] = reshaped
+
+    def _select_cast(self, node: Node) -> None:
+        source = self._read(node.inputs[0])
+        self.views[node] = view = self._result(node)
+        self._emit("cast", view, source)
+
+    def _select_fold(self, node: Node) -> None:
+        """A reduction: its axes last and merged; what does not merge is reduced run by run."""
+        axes = node.attributes
+        views = [self._read(x) for x in node.inputs]
+        kept = [axis for axis in range(len(views[0].shape)) if axis not in axes]
+        sizes, runs = merged([views[0].shape[a] for a in axes], [[v.strides[a] for a in axes] for v in views])
+        if not sizes:  # axes of length 1
+            sizes, runs = [1], [[0] for _ in views]
+        shape = tuple([views[0].shape[a] for a in kept])
+        strides = [[v.strides[a] for a in kept] + run for v, run in zip(views, runs, strict=True)]
+        op = node.op
+        self.views[node] = final = self._result(node)
+        while True:
+            last = len(sizes) == 1
+            result = final
+            if not last:
+                partial_shape = shape + tuple(sizes[:-1])
+                storage = Storage(ARENA, node.dtype.char, self.is_lane[node], math.prod(partial_shape))
+                self.storages.append(storage)
+                result = packed(storage, partial_shape)
+            self._fold(op, result, sizes[-1], views, strides)
+            if last:
+                return
+            op, views, sizes = ("sum" if op == "dot" else op), [result], sizes[:-1]
+            strides = [list(result.strides)]
+
+    def _fold(self, op: str, result: View, n: int, views: list[View], strides: list[list[int]]) -> None:
+        if 0 in result.shape:
+            return
+        kept, merged_strides = merged(result.shape, [result.strides, *[s[:-1] for s in strides]])
+        along = [0, *[s[-1] for s in strides]]
+        both = [m + [s] for m, s in zip(merged_strides, along, strict=True)]
+        self._append(op, [*kept, n], [result, *views], both)
+
+    _select_dot = _select_fold
+
+    def _select_matmul(self, node: Node) -> None:
+        a, b = [self._read(x) for x in node.inputs]
+        self.views[node] = out = self._result(node)
+        *batch, m, n = node.shape
+        k = a.shape[-1]
+        if self.is_lane[node.inputs[0]] and self.is_lane[node.inputs[1]]:
+            # rows by columns: no common matrix to load once
+            self._fold(
+                "dot",
+                out,
+                k,
+                [a, b],
+                [[*a.strides[:-1], 0, a.strides[-1]], [*b.strides[:-2], 0, b.strides[-1], b.strides[-2]]],
+            )
+            return
+        if 0 in node.shape:
+            return
+        groups, strides = merged(batch, [x.strides[:-2] for x in (out, a, b)])
+        if len(groups) > 1:
+            lanes = [self.is_lane[x] for x in node.inputs]
+            a, b = [self._copied(x, lane) for x, lane in zip((a, b), lanes, strict=True)]
+            groups, strides = merged(batch, [x.strides[:-2] for x in (out, a, b)])
+        outer = [s[0] if s else 0 for s in strides]
+        self._append(
+            "matmul",
+            [groups[0] if groups else 1, m, n, k],
+            [out, a, b],
+            [
+                [outer[0], out.strides[-2], out.strides[-1], 0],
+                [outer[1], a.strides[-2], 0, a.strides[-1]],
+                [outer[2], 0, b.strides[-1], b.strides[-2]],
+            ],
+        )
+
+    def _select_concatenate(self, node: Node) -> None:
+        whole = self._whole(node)
+        start = 0
+        for x in node.inputs:
+            spec = [(0, n, 1) for n in x.shape]
+            spec[node.attributes] = (start, x.shape[node.attributes], 1)
+            start += x.shape[node.attributes]
+            if self.places.get(x, (None,))[0] is not node:
+                self._emit("copy", whole.part(tuple(spec)), self._read(x))
+        whole.storage.blank = None
+
+    def _select_index_add(self, node: Node) -> None:
+        base, value = node.inputs
+        spec: Slices = node.attributes
+        if self._continues(node):
+            self.views[node] = whole = self.views[base]
+        elif uniform(base) == 0:
+            last = node  # the whole belongs to the last of the chain, where its parts were planned to go
+            while last in self._chained:
+                (last,) = [x for x in self._adders[last] if x.inputs[0] is last]
+            self.views[node] = whole = self._whole(last)
+        else:
+            source = self._read(base)
+            self.views[node] = whole = self._new(node)
+            self._emit("copy", whole, source)
+        if value in self.places and self.places[value][0].op == "index_add" and self.uses[value] == 1:
+            return
+        target, blank = whole.part(spec), whole.storage.blank
+        region = None if blank is None else blank[_key(spec)]
+        if region is not None and region.all():
+            self._emit_value("copy", target, value)
+        else:
+            if region is not None and region.any():
+                needed = np.zeros_like(blank)
+                needed[_key(spec)] = region
+                self._clear(whole, needed)
+            self._emit_value("add", target, value)
+        if region is not None:
+            region[...] = False
+
+    def _emit_value(self, op: str, target: View, value: Node) -> None:
+        if value not in self.deferred:
+            source = self._read(value)
+            self._emit(op, target, *([source] if op == "copy" else [target, source]))
+            return
+        a, b = [self._read(x) for x in value.inputs]
+        if op == "copy":
+            self._emit("multiply", target, a, b)
+        else:
+            self._emit("multiply_add", target, a, b, target)
+
+    @property
+    def _adders(self) -> dict[Node, list[Node]]:
+        known = self.__dict__.get("_known_adders")
+        if known is None:
+            known = {}
+            for x in self.graph.nodes:
+                if x.op == "index_add":
+                    known.setdefault(x.inputs[0], []).append(x)
+            self.__dict__["_known_adders"] = known
+        return known
+
+    def _select_gather(self, node: Node) -> None:
+        source = self._packed(self._read(node.inputs[0]), self.is_lane[node])
+        self.views[node] = view = self._result(node)
+        if not view.is_packed:
+            whole, view = view, packed(Storage(ARENA, node.dtype.char, self.is_lane[node], node.size), node.shape)
+            self.storages.append(view.storage)
+            self._append("gather", [node.size], [view, source, self._table(node)], [[1], [0], [1]])
+            self._emit("copy", whole, view)
+        else:
+            self._append("gather", [node.size], [view, source, self._table(node)], [[1], [0], [1]])
+
+    def _select_scatter_add(self, node: Node) -> None:
+        source = self._packed(self._read(node.inputs[0]), self.is_lane[node])
+        self.views[node] = view = self._result(node)
+        self._emit("copy", view, self._scalar(0.0, node.dtype.char).repeated(node.shape))
+        self._append("scatter_add", [node.inputs[0].size], [view, source, self._table(node)], [[0], [1], [1]])
+
+    def _packed(self, view: View, is_lane: bool) -> View:
+        return view if view.is_packed else self._copied(view, is_lane)
+
+    def _table(self, node: Node) -> View:
+        table: Frozen = node.attributes[0]
+        storage = Storage(CONSTANT, "q", False, table.array.size, data=table.array.ravel())
+        self.storages.append(storage)
+        return packed(storage, (storage.size,))
+
+
+def _key(spec: Slices) -> tuple[slice, ...]:
+    """The slices as Python writes them."""
+    keys = []
+    for start, length, step in spec:
+        stop = start + length * step
+        keys.append(slice(start, stop if stop >= 0 else None, step))
+    return tuple(keys)
+
+
+# ---- allocating
+
+
+class _Arena:
+    """Free ranges of bytes, first fit; ranges given back are joined."""
+
+    def __init__(self, alignment: int) -> None:
+        self.alignment = alignment
+        self.free: list[tuple[int, int]] = []  # start, end; sorted
+        self.end = 0
+
+    def take(self, n_bytes: int) -> int:
+        n_bytes = -(-n_bytes // self.alignment) * self.alignment
+        for i, (start, end) in enumerate(self.free):
+            if end - start >= n_bytes:
+                self.free[i : i + 1] = [(start + n_bytes, end)] if end - start > n_bytes else []
+                return start
+        self.end += n_bytes
+        return self.end - n_bytes
+
+    def give(self, start: int, n_bytes: int) -> None:
+        end = start + -(-n_bytes // self.alignment) * self.alignment
+        i = bisect.bisect_left(self.free, (start, end))
+        if i < len(self.free) and self.free[i][0] == end:
+            end = self.free.pop(i)[1]
+        if i and self.free[i - 1][1] == start:
+            i -= 1
+            start = self.free.pop(i)[0]
+        self.free.insert(i, (start, end))
+
+
+def _allocate(instructions: list[Instruction], storages: list[Storage]) -> tuple[list[Instruction], int]:
+    """Positions for the storages of the arena; returns the instructions, uniform ones first, and their number."""
+    ordered = [x for x in instructions if not x.result.is_lane]
+    n_uniform = len(ordered)
+    ordered += [x for x in instructions if x.result.is_lane]
+    last: dict[Storage, int] = {}
+    for i, instruction in enumerate(ordered):
+        for storage, _, _ in instruction.operands:
+            last[storage] = i if storage.is_lane or i < n_uniform else len(ordered)  # lanes read uniforms each block
+    arenas = {False: _Arena(64), True: _Arena(8)}
+    for i, instruction in enumerate(ordered):
+        dying = {s for s, _, _ in instruction.operands if s.role == ARENA and last[s] == i and s.position >= 0}
+        result = instruction.result
+        if result.role == ARENA and result.position < 0:
+            heir = _heir(instruction, dying)
+            if heir is not None:
+                result.position = heir.position
+                dying.discard(heir)
+            else:
+                result.position = arenas[result.is_lane].take(_n_bytes(result))
+        for storage in dying:
+            arenas[storage.is_lane].give(storage.position, _n_bytes(storage))
+        if last[result] == i and result.role == ARENA and result not in dying:
+            arenas[result.is_lane].give(result.position, _n_bytes(result))
+    return ordered, n_uniform
+
+
+def _n_bytes(storage: Storage) -> int:
+    return storage.size * (4 if storage.dtype == "f" else 8)
+
+
+def _heir(instruction: Instruction, dying: set[Storage]) -> Storage | None:
+    """A dying operand that an elementwise result may overwrite: read only in the very order of writing."""
+    result, offset, strides = instruction.operands[0]
+    if instruction.op not in ELEMENTWISE:
+        return None
+    for storage in dying:
+        if _n_bytes(storage) != _n_bytes(result) or storage.is_lane != result.is_lane or storage.dtype != result.dtype:
+            continue
+        if all([s is not storage or (o == offset and t == strides) for s, o, t in instruction.operands]):
+            return storage
+    return None
+
+
+# ---- writing
+
+
+def _write(selection: _Selection, instructions: list[Instruction], n_uniform: int, n_inputs: int) -> np.ndarray:
+    used = {s for x in instructions for s, _, _ in x.operands}
+    kept = [s for s in selection.storages if s in used or s.role in (INPUT, OUTPUT)]
+    constants: list[np.ndarray] = []
+    n_constant_words = 0
+    words: list[int] = []
+    for number, storage in enumerate(kept):
+        storage.number = number
+        position = storage.position
+        if storage.role == CONSTANT:
+            assert storage.data is not None
+            position = n_constant_words
+            raw = np.ascontiguousarray(storage.data).tobytes()
+            raw += b"\0" * (-len(raw) % 8)
+            constants.append(np.frombuffer(raw, np.int64))
+            n_constant_words += len(raw) // 8
+        words += (storage.role, DTYPES[storage.dtype], storage.is_lane, storage.size, position)
+    for x in instructions:
+        words += (OPS[x.op], DTYPES[x.result.dtype], len(x.shape), *x.shape)
+        for storage, offset, strides in x.operands:
+            words += (storage.number, offset, *strides)
+    n_outputs = len(selection.graph.outputs)
+    header = [MAGIC, len(kept), len(instructions), n_uniform, n_inputs, n_outputs, n_constant_words]
+    return np.concatenate([np.array(header + words, np.int64), *constants])

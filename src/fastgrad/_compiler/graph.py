@@ -1,0 +1,527 @@
+"""The graph: immutable nodes, each distinct expression once, with inferred shape and dtype.
+
+Tracing makes nodes from a user's function, differentiation and simplification make nodes from nodes, and
+compilation turns them into a program. The functions below take nodes and Python numbers, so that rules read
+like calculus.
+
+Operations and their attributes (elementwise operations need operands of exactly one shape and dtype):
+
+    input               its number
+    const               (Frozen array, whether it holds truth values)
+    cast                dtype
+    reshape broadcast   shape
+    transpose           permutation
+    slice               (start, length, step) for each axis
+    concatenate         axis
+    index_add           slices: base with base[slices] += value
+    gather              (table of flat element numbers, shape)
+    scatter_add         (table, shape): zeros with [table] += value
+    sum prod max min    axes, which disappear
+    dot                 axes: the sum of a product
+    matmul              (): (..., m, k) by (..., k, n) with equal leading axes
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .tree import LEAF, Structure
+
+Shape = tuple[int, ...]
+Slices = tuple[tuple[int, int, int], ...]
+
+FLOAT64 = np.dtype(np.float64)
+FLOAT32 = np.dtype(np.float32)
+
+# fmt: off
+# name: number of operands; csrc/ops.def says what each computes
+ELEMENTWISE: dict[str, int] = {
+    "copy": 1, "negative": 1, "add": 2, "subtract": 2, "multiply": 2, "divide": 2, "power": 2,
+    "multiply_add": 3, "multiply_subtract": 3, "negative_multiply_add": 3, "multiply_guarded": 2,
+    "less": 2, "less_equal": 2, "greater": 2, "greater_equal": 2, "equal": 2, "not_equal": 2,
+    "logical_and": 2, "logical_or": 2, "logical_not": 1, "isnan": 1, "isfinite": 1,
+    "where": 3, "maximum": 2, "minimum": 2, "absolute": 1, "sign": 1,
+    "sqrt": 1, "exp": 1, "expm1": 1, "log": 1, "log1p": 1, "sin": 1, "cos": 1, "tan": 1, "tanh": 1,
+    "sigmoid": 1, "logaddexp": 2,
+}
+# fmt: on
+# fmt: off
+TRUTHS = frozenset([
+    "less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
+    "logical_and", "logical_or", "logical_not", "isnan", "isfinite",
+])
+# fmt: on
+KEEPS_TRUTH = frozenset(["copy", "maximum", "minimum", "absolute"])  # truth values in, truth values out
+NUMBERS = frozenset(
+    ["sum", "prod", "dot", "matmul", "index_add", "scatter_add"]
+)  # numbers, whatever comes in
+REDUCTIONS = frozenset(["sum", "prod", "max", "min"])
+VIEWS = frozenset(["reshape", "transpose", "broadcast", "slice"])
+
+SMALL = 64  # constants up to this many elements are compared by value, larger ones by identity
+
+
+class Frozen:
+    """A read-only array that can be an attribute: hashable, compared by value while small."""
+
+    __slots__ = ("_key", "array")
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        array.flags.writeable = False
+        small = array.size <= SMALL
+        self._key = (array.dtype.char, array.shape, array.tobytes()) if small else (id(array),)
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Frozen) and self._key == other._key
+
+    def __repr__(self) -> str:
+        return f"Frozen({np.array2string(self.array, threshold=8)})"
+
+
+class Node:
+    """One operation. Immutable by convention; compared by identity; ids increase from operand to result."""
+
+    __slots__ = ("attributes", "builder", "dtype", "id", "inputs", "is_bool", "op", "shape")
+
+    def __init__(
+        self,
+        op: str,
+        inputs: tuple[Node, ...],
+        attributes: Any,
+        shape: Shape,
+        dtype: np.dtype,
+        is_bool: bool,
+        number: int,
+        builder: Builder,
+    ) -> None:
+        self.op = op
+        self.inputs = inputs
+        self.attributes = attributes
+        self.shape = shape
+        self.dtype = dtype
+        self.is_bool = is_bool  # holds truth values, stored as 0.0 and 1.0
+        self.id = number
+        self.builder = builder
+
+    ndim = property(lambda self: len(self.shape))
+    size = property(lambda self: math.prod(self.shape))
+
+    @property
+    def value(self) -> np.ndarray:
+        """The array of a const node."""
+        return self.attributes[0].array
+
+    def __repr__(self) -> str:
+        operands = ", ".join(f"%{x.id}" for x in self.inputs)
+        kind = "bool " if self.is_bool else ""
+        return f"%{self.id} = {self.op}({operands}) {self.attributes or ''} : {kind}{self.dtype} {self.shape}"
+
+    def __add__(self, other: Operand) -> Node:
+        return elementwise("add", self, other)
+
+    def __radd__(self, other: float) -> Node:
+        return elementwise("add", other, self)
+
+    def __sub__(self, other: Operand) -> Node:
+        return elementwise("subtract", self, other)
+
+    def __rsub__(self, other: float) -> Node:
+        return elementwise("subtract", other, self)
+
+    def __mul__(self, other: Operand) -> Node:
+        return elementwise("multiply", self, other)
+
+    def __rmul__(self, other: float) -> Node:
+        return elementwise("multiply", other, self)
+
+    def __truediv__(self, other: Operand) -> Node:
+        return elementwise("divide", self, other)
+
+    def __rtruediv__(self, other: float) -> Node:
+        return elementwise("divide", other, self)
+
+    def __pow__(self, other: Operand) -> Node:
+        return power(self, other)
+
+    def __neg__(self) -> Node:
+        return elementwise("negative", self)
+
+
+Operand = Node | float
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What a function computes: input nodes, output nodes, and how the outputs are nested."""
+
+    inputs: tuple[Node, ...]
+    outputs: tuple[Node, ...]
+    structure: Structure = LEAF
+    name: str = "function"
+
+    @property
+    def nodes(self) -> list[Node]:
+        """All nodes that the outputs need, operands first."""
+        return ancestors(self.outputs)
+
+    def __str__(self) -> str:
+        return "\n".join(map(repr, self.nodes))
+
+
+def ancestors(outputs: Iterable[Node]) -> list[Node]:
+    """`outputs` and everything they depend on, in topological order."""
+    seen = set(outputs)
+    stack = list(seen)
+    while stack:
+        for x in stack.pop().inputs:
+            if x not in seen:
+                seen.add(x)
+                stack.append(x)
+    return sorted(seen, key=lambda node: node.id)
+
+
+class Builder:
+    """Makes the nodes of a graph; the same expression gives the same node."""
+
+    def __init__(self) -> None:
+        self.is_open = True  # until the trace that it serves is over
+        self.n_inputs = 0
+        self._nodes: dict[Any, Node] = {}
+        self._numbers = itertools.count()
+        self._scalars: dict[Any, Node] = {}
+        self._arrays: dict[Any, tuple[Any, Node]] = {}
+
+    def make(self, op: str, inputs: tuple[Node, ...], attributes: Any = ()) -> Node:
+        """The node for an operation on nodes of this builder."""
+        key = (op, inputs, attributes)
+        node = self._nodes.get(key)
+        if node is None:
+            infer = INFER.get(op)
+            if infer is None:
+                shape, dtype, is_bool = _infer_elementwise(op, inputs)
+            else:
+                shape, dtype, is_bool = infer(inputs, attributes)
+            # setdefault: two threads that differentiate one graph still agree on its nodes
+            node = self._nodes.setdefault(
+                key, Node(op, inputs, attributes, shape, dtype, is_bool, next(self._numbers), self)
+            )
+        return node
+
+    def input(self, shape: Shape, dtype: np.dtype) -> Node:
+        """A new input."""
+        number = self.n_inputs
+        self.n_inputs += 1
+        key = ("input", (), number)
+        self._nodes[key] = node = Node("input", (), number, shape, dtype, False, next(self._numbers), self)
+        return node
+
+    def scalar(self, value: float, dtype: np.dtype = FLOAT64) -> Node:
+        """A constant of shape ()."""
+        key = (value, dtype.char, value == 0 and math.copysign(1.0, value))
+        node = self._scalars.get(key)
+        if node is None:
+            with np.errstate(over="ignore"):
+                self._scalars[key] = node = self.constant(np.array(value, dtype))
+        return node
+
+    def constant(self, array: np.ndarray, is_bool: bool = False) -> Node:
+        """A constant of float32 or float64, held as it is: hand over a copy."""
+        frozen = Frozen(array)
+        key = ("const", (), (frozen, is_bool))
+        node = self._nodes.get(key)
+        if node is None:
+            made = Node("const", (), key[2], array.shape, array.dtype, is_bool, next(self._numbers), self)
+            node = self._nodes.setdefault(key, made)
+        return node
+
+    def copied_constant(self, array: np.ndarray, dtype: np.dtype) -> Node:
+        """A constant with the present values of a user's array; one node while the array does not change."""
+        is_bool = array.dtype.kind == "b"
+        if array.size <= SMALL:
+            return self.constant(np.array(array, dtype, order="C"), is_bool)
+        key = (id(array), dtype.char)
+        known, node = self._arrays.get(key, (None, None))
+        if (
+            known is not array
+            or node is None
+            or not np.array_equal(node.value, array.astype(dtype, copy=False), True)
+        ):
+            node = self.constant(np.array(array, dtype, order="C"), is_bool)
+            self._arrays[key] = (array, node)
+        return node
+
+
+# ---- shapes and dtypes of results
+
+Inferred = tuple[Shape, np.dtype, bool]
+
+
+def _infer_elementwise(op: str, inputs: tuple[Node, ...]) -> Inferred:
+    shape, dtype = inputs[0].shape, inputs[0].dtype
+    if len(inputs) != ELEMENTWISE[op]:
+        raise AssertionError(f"{op} takes {ELEMENTWISE[op]} operands, not {len(inputs)}")
+    for x in inputs:
+        if x.shape != shape or x.dtype is not dtype:
+            raise AssertionError(f"{op} of unequal operands {inputs}")
+    if op in TRUTHS:
+        return shape, dtype, True
+    if op == "where":
+        return shape, dtype, inputs[1].is_bool and inputs[2].is_bool
+    return shape, dtype, op in KEEPS_TRUTH and all(x.is_bool for x in inputs)
+
+
+def _infer_view(shape_of: Callable[[Shape, Any], Shape]) -> Callable[[tuple[Node, ...], Any], Inferred]:
+    def infer(inputs: tuple[Node, ...], attributes: Any) -> Inferred:
+        return shape_of(inputs[0].shape, attributes), inputs[0].dtype, inputs[0].is_bool
+
+    return infer
+
+
+def _infer_reduction(is_bool: bool) -> Callable[[tuple[Node, ...], Any], Inferred]:
+    def infer(inputs: tuple[Node, ...], axes: tuple[int, ...]) -> Inferred:
+        kept = tuple(n for axis, n in enumerate(inputs[0].shape) if axis not in axes)
+        return kept, inputs[0].dtype, is_bool and inputs[0].is_bool
+
+    return infer
+
+
+def _infer_matmul(inputs: tuple[Node, ...], attributes: Any) -> Inferred:
+    a, b = inputs
+    if a.shape[:-2] != b.shape[:-2] or a.shape[-1] != b.shape[-2] or a.dtype is not b.dtype:
+        raise AssertionError(f"matmul of {a} and {b}")
+    return (*a.shape[:-1], b.shape[-1]), a.dtype, False
+
+
+def _infer_concatenate(inputs: tuple[Node, ...], axis: int) -> Inferred:
+    first = inputs[0]
+    length = sum(x.shape[axis] for x in inputs)
+    return (
+        (*first.shape[:axis], length, *first.shape[axis + 1 :]),
+        first.dtype,
+        all(x.is_bool for x in inputs),
+    )
+
+
+INFER: dict[str, Callable[[tuple[Node, ...], Any], Inferred]] = {
+    "reshape": _infer_view(lambda shape, new: new),
+    "broadcast": _infer_view(lambda shape, new: new),
+    "transpose": _infer_view(lambda shape, permutation: tuple(shape[axis] for axis in permutation)),
+    "slice": _infer_view(lambda shape, slices: tuple(length for _, length, _ in slices)),
+    "gather": _infer_view(lambda shape, picked: picked[1]),
+    "scatter_add": lambda inputs, picked: (picked[1], inputs[0].dtype, False),
+    "index_add": lambda inputs, slices: (inputs[0].shape, inputs[0].dtype, False),
+    "cast": lambda inputs, dtype: (inputs[0].shape, dtype, inputs[0].is_bool),
+    "sum": _infer_reduction(False),
+    "prod": _infer_reduction(False),
+    "dot": _infer_reduction(False),
+    "max": _infer_reduction(True),
+    "min": _infer_reduction(True),
+    "matmul": _infer_matmul,
+    "concatenate": _infer_concatenate,
+}
+
+
+# ---- functions of nodes
+
+
+def elementwise(op: str, *operands: Operand) -> Node:
+    """An elementwise operation; numbers take the nodes' dtype, shapes broadcast, float64 wins."""
+    nodes = [x for x in operands if isinstance(x, Node)]
+    first = nodes[0]
+    builder = first.builder
+    dtype, shape = first.dtype, first.shape
+    for x in nodes:
+        if x.dtype is not dtype:
+            dtype = FLOAT64
+        if x.shape != shape:
+            shape = np.broadcast_shapes(shape, x.shape)
+    ready = [
+        broadcast(cast(x, dtype) if isinstance(x, Node) else builder.scalar(x, dtype), shape)
+        for x in operands
+    ]
+    return builder.make(op, tuple(ready))
+
+
+def _unary(op: str) -> Callable[[Node], Node]:
+    return lambda a: a.builder.make(op, (a,))
+
+
+def _binary(op: str) -> Callable[[Operand, Operand], Node]:
+    return lambda a, b: elementwise(op, a, b)
+
+
+sqrt, exp, expm1, log, log1p = map(_unary, ("sqrt", "exp", "expm1", "log", "log1p"))
+sin, cos, tan, tanh, sigmoid = map(_unary, ("sin", "cos", "tan", "tanh", "sigmoid"))
+absolute, sign, logical_not, isfinite = map(_unary, ("absolute", "sign", "logical_not", "isfinite"))
+less, greater, equal, not_equal = map(_binary, ("less", "greater", "equal", "not_equal"))
+maximum, minimum, logical_or, logaddexp = map(_binary, ("maximum", "minimum", "logical_or", "logaddexp"))
+multiply_guarded = _binary("multiply_guarded")
+
+
+def where(condition: Node, a: Operand, b: Operand) -> Node:
+    """`a` where the condition holds, else `b`."""
+    return elementwise("where", condition, a, b)
+
+
+MAX_REPEATED = 16  # integer powers up to this one are repeated multiplications
+
+
+def power(x: Node, exponent: Operand) -> Node:
+    """`x` to a power; a small integer becomes multiplications, a half a square root."""
+    n = uniform(exponent) if isinstance(exponent, Node) else exponent
+    if n is None:
+        return elementwise("power", x, exponent)
+    if isinstance(exponent, Node):  # keeps the shape and dtype that the exponent brings
+        x = cast(x, np.result_type(x.dtype, exponent.dtype))
+        x = broadcast(x, np.broadcast_shapes(x.shape, exponent.shape))
+    if n == 0.5:
+        return sqrt(x)
+    if n != int(n if math.isfinite(n) else 0) or abs(n) > MAX_REPEATED:
+        return elementwise("power", x, n)
+    if n <= 0:
+        return 1 / power(x, -n) if n else filled(x, 1.0)
+    square, result, bits = x, None, int(n)
+    while True:
+        if bits & 1:
+            result = square if result is None else result * square
+        bits >>= 1
+        if not bits:
+            assert result is not None
+            return result
+        square = square * square
+
+
+def uniform(x: Node) -> float | None:
+    """The number that a constant holds in every element, or None."""
+    while x.op in ("broadcast", "reshape", "cast"):
+        x = x.inputs[0]
+    if x.op == "const" and x.size == 1:
+        return float(x.value.item())
+    return None
+
+
+def filled(like: Node, value: float) -> Node:
+    """A constant with the shape and dtype of a node."""
+    return broadcast(like.builder.scalar(value, like.dtype), like.shape)
+
+
+def cast(a: Node, dtype: np.dtype) -> Node:
+    """`a` in float32 or float64; constants are converted at once."""
+    if a.dtype is dtype:
+        return a
+    if a.op == "const":
+        with np.errstate(over="ignore"):
+            return a.builder.constant(a.value.astype(dtype), a.is_bool)
+    return a.builder.make("cast", (a,), dtype)
+
+
+def truth_as_number(a: Node) -> Node:
+    """Truth values as ordinary numbers 0.0 and 1.0."""
+    return where(a, 1.0, 0.0) if a.is_bool else a
+
+
+def broadcast(a: Node, shape: Shape) -> Node:
+    """`a` repeated to a shape."""
+    return a if a.shape == shape else a.builder.make("broadcast", (a,), shape)
+
+
+def reshape(a: Node, shape: Shape) -> Node:
+    """`a` with the same elements in another shape."""
+    return a if a.shape == shape else a.builder.make("reshape", (a,), shape)
+
+
+def transpose(a: Node, permutation: Sequence[int]) -> Node:
+    """`a` with axes in another order."""
+    permutation = tuple(permutation)
+    return a if permutation == tuple(range(len(a.shape))) else a.builder.make("transpose", (a,), permutation)
+
+
+def full_slices(shape: Shape) -> Slices:
+    """The slices that take everything."""
+    return tuple((0, n, 1) for n in shape)
+
+
+def slices(a: Node, spec: Slices) -> Node:
+    """Part of `a`: (start, length, step) for each axis."""
+    return a if spec == full_slices(a.shape) else a.builder.make("slice", (a,), spec)
+
+
+def slice_axis(a: Node, axis: int, start: int, length: int, step: int = 1) -> Node:
+    """Part of `a` along one axis."""
+    spec = list(full_slices(a.shape))
+    spec[axis] = (start, length, step)
+    return slices(a, tuple(spec))
+
+
+def index_add(base: Node, spec: Slices, value: Node) -> Node:
+    """`base` with `value` added to a part of it."""
+    return base.builder.make("index_add", (base, value), spec)
+
+
+def gather(a: Node, table: Frozen, shape: Shape) -> Node:
+    """Elements of `a` by flat number, in a new shape."""
+    return a.builder.make("gather", (a,), (table, shape))
+
+
+def scatter_add(value: Node, table: Frozen, shape: Shape) -> Node:
+    """Zeros of a shape, with the elements of `value` added at flat numbers."""
+    return value.builder.make("scatter_add", (value,), (table, shape))
+
+
+def concatenate(parts: Sequence[Node], axis: int) -> Node:
+    """Parts of one dtype joined along an axis."""
+    return parts[0] if len(parts) == 1 else parts[0].builder.make("concatenate", tuple(parts), axis)
+
+
+def matmul(a: Node, b: Node) -> Node:
+    """Matrix products of `a` (..., m, k) and `b` (..., k, n) with equal leading axes."""
+    return a.builder.make("matmul", (a, b))
+
+
+def matrix_transpose(a: Node) -> Node:
+    """`a` with its last two axes exchanged."""
+    axes = range(len(a.shape))
+    return transpose(a, (*axes[:-2], axes[-1], axes[-2]))
+
+
+def reduction(op: str, a: Node, axes: Iterable[int] | None = None) -> Node:
+    """sum, prod, max or min over axes (all of them when None), which disappear."""
+    chosen = tuple(sorted(range(len(a.shape)) if axes is None else axes))
+    return a.builder.make(op, (a,), chosen) if chosen else a
+
+
+def spread(a: Node, axes: Iterable[int], shape: Shape) -> Node:
+    """The value of a reduction over axes back at every element of `shape` that went into it."""
+    gone = frozenset(axes)
+    kept = tuple(1 if axis in gone else n for axis, n in enumerate(shape))
+    return broadcast(reshape(a, kept), shape)
+
+
+def without_unit_axes(shape: Shape) -> Shape:
+    """`shape` less the axes of length 1: equal for two shapes when a reshape between them moves nothing."""
+    return tuple(n for n in shape if n != 1)
+
+
+def inline(graph: Graph, arguments: Sequence[Node]) -> list[Node]:
+    """The outputs of `graph` rebuilt with its inputs replaced, in the builder of the arguments."""
+    made = dict(zip(graph.inputs, arguments, strict=True))
+    for node in graph.nodes:
+        if node not in made:
+            builder = arguments[0].builder
+            if node.op == "const":
+                made[node] = builder.constant(node.value, node.is_bool)
+            elif node.op == "input":  # of an enclosing trace
+                made[node] = node
+            else:
+                made[node] = builder.make(node.op, tuple([made[x] for x in node.inputs]), node.attributes)
+    return [made[x] for x in graph.outputs]

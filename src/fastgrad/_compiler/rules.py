@@ -1,0 +1,225 @@
+"""The table of derivatives. Autodiff reads it; adding an operation means adding one line here.
+
+`PARTIALS` holds, for each elementwise operation, the partial derivatives by each operand as a function of
+the operands and the result. Forward and reverse mode both use it. `PULLBACKS` holds the operations that move
+or combine elements, and the two whose derivative selects: each takes an adjoint of the result back to one
+contribution per operand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from .graph import (
+    Frozen,
+    Node,
+    Operand,
+    Slices,
+    broadcast,
+    cast,
+    concatenate,
+    cos,
+    equal,
+    filled,
+    full_slices,
+    gather,
+    greater,
+    index_add,
+    isfinite,
+    less,
+    log,
+    logical_or,
+    matmul,
+    matrix_transpose,
+    multiply_guarded,
+    not_equal,
+    power,
+    reduction,
+    reshape,
+    sigmoid,
+    sign,
+    sin,
+    slice_axis,
+    slices,
+    spread,
+    transpose,
+    truth_as_number,
+    uniform,
+    where,
+)
+
+Partial = Operand | None  # None: the derivative is zero everywhere
+
+
+def _power_by_base(x: Node, n: Node) -> Node:
+    constant = uniform(n)
+    if constant is not None:
+        return constant * power(x, constant - 1) if constant else filled(x, 0.0)
+    # x**0 is 1 everywhere, also at x = 0 where 0 * 0**-1 would be NaN
+    return n * power(x, where(equal(n, 0.0), 1.0, n - 1))
+
+
+def _power_by_exponent(x: Node, y: Node) -> Node:
+    return y * log(where(equal(x, 0.0), 1.0, x))  # 0**n is flat in n > 0; no log(0)
+
+
+def _weight(a: Node, b: Node) -> Node:
+    """d logaddexp(a, b) / da = sigmoid(a - b), which is 1/2 for equal infinities."""
+    if any(math.isfinite(c) for c in (uniform(a), uniform(b)) if c is not None):
+        return sigmoid(a - b)
+    return sigmoid(where(logical_or(isfinite(a), not_equal(a, b)), a - b, 0.0))
+
+
+# at a tie, maximum and minimum share the adjoint: half to each
+PARTIALS: dict[str, Callable[..., tuple[Partial, ...]]] = {
+    "copy": lambda a, y: (1.0,),
+    "negative": lambda a, y: (-1.0,),
+    "add": lambda a, b, y: (1.0, 1.0),
+    "subtract": lambda a, b, y: (1.0, -1.0),
+    "multiply": lambda a, b, y: (b, a),
+    "divide": lambda a, b, y: (1 / b, -(y / b)),
+    "power": lambda x, n, y: (_power_by_base(x, n), _power_by_exponent(x, y)),
+    "multiply_add": lambda a, b, c, y: (b, a, 1.0),
+    "multiply_subtract": lambda a, b, c, y: (b, a, -1.0),
+    "negative_multiply_add": lambda a, b, c, y: (-b, -a, 1.0),
+    "less": lambda a, b, y: (None, None),
+    "less_equal": lambda a, b, y: (None, None),
+    "greater": lambda a, b, y: (None, None),
+    "greater_equal": lambda a, b, y: (None, None),
+    "equal": lambda a, b, y: (None, None),
+    "not_equal": lambda a, b, y: (None, None),
+    "logical_and": lambda a, b, y: (None, None),
+    "logical_or": lambda a, b, y: (None, None),
+    "logical_not": lambda a, y: (None,),
+    "isnan": lambda a, y: (None,),
+    "isfinite": lambda a, y: (None,),
+    "maximum": lambda a, b, y: (where(equal(a, b), 0.5, greater(a, b)), where(equal(a, b), 0.5, less(a, b))),
+    "minimum": lambda a, b, y: (where(equal(a, b), 0.5, less(a, b)), where(equal(a, b), 0.5, greater(a, b))),
+    "absolute": lambda a, y: (sign(a),),
+    "sign": lambda a, y: (None,),
+    "sqrt": lambda a, y: (0.5 / y,),
+    "exp": lambda a, y: (y,),
+    "expm1": lambda a, y: (y + 1,),
+    "log": lambda a, y: (1 / a,),
+    "log1p": lambda a, y: (1 / (1 + a),),
+    "sin": lambda a, y: (cos(a),),
+    "cos": lambda a, y: (-sin(a),),
+    "tan": lambda a, y: (1 + y * y,),
+    "tanh": lambda a, y: (1 - y * y,),
+    "sigmoid": lambda a, y: (y * (1 - y),),
+    "logaddexp": lambda a, b, y: (_weight(a, b), _weight(b, a)),
+}
+
+
+# ---- contributions that touch a part of an operand only; autodiff gathers them without filling whole arrays
+
+
+class Sliced(NamedTuple):
+    """An adjoint for a slice of the operand."""
+
+    spec: Slices
+    value: Node
+
+
+class Picked(NamedTuple):
+    """An adjoint for numbered elements of the operand."""
+
+    table: Frozen
+    value: Node
+
+
+Contribution = Node | Sliced | Picked | None
+Times = Callable[[Node, Node], Node]  # multiply, or multiply_guarded where a branch may not be taken
+
+
+def _sum(g: Node, times: Times, y: Node, a: Node) -> tuple[Contribution, ...]:
+    return (spread(g, y.attributes, a.shape),)
+
+
+def _dot(g: Node, times: Times, y: Node, a: Node, b: Node) -> tuple[Contribution, ...]:
+    g = spread(g, y.attributes, a.shape)
+    return times(g, b), times(g, a)
+
+
+def _extreme(g: Node, times: Times, y: Node, a: Node) -> tuple[Contribution, ...]:
+    """Equal shares among the elements that attain the maximum or minimum."""
+    axes = y.attributes
+    attained = truth_as_number(equal(a, spread(y, axes, a.shape)))
+    share = g / reduction("sum", attained, axes)
+    return (times(spread(share, axes, a.shape), attained),)
+
+
+def _prod(g: Node, times: Times, y: Node, a: Node) -> tuple[Contribution, ...]:
+    """Each element's adjoint is the product of the others: by a tree, not a division, for the zeros."""
+    axes = y.attributes
+    kept = [axis for axis in range(a.ndim) if axis not in axes]
+    order = (*kept, *axes)
+    moved = transpose(a, order)
+    level = reshape(moved, (*y.shape, math.prod(a.shape[axis] for axis in axes)))
+    last = level.ndim - 1
+    levels = []
+    while level.shape[last] > 1:
+        n = level.shape[last]
+        if n % 2:  # a one more, so that all elements pair up
+            one = broadcast(a.builder.scalar(1.0, a.dtype), (*y.shape, 1))
+            level = concatenate([level, one], last)
+        left, right = (slice_axis(level, last, start, (n + 1) // 2, 2) for start in (0, 1))
+        levels.append((n, left, right))
+        level = left * right
+    others = broadcast(reshape(g, (*y.shape, 1)), (*y.shape, level.shape[last]))
+    for n, left, right in reversed(levels):
+        both = broadcast(a.builder.scalar(0.0, a.dtype), (*y.shape, n + n % 2))
+        for start, sibling in ((0, right), (1, left)):
+            spec = (*full_slices(y.shape), (start, sibling.shape[last], 2))
+            both = index_add(both, spec, times(others, sibling))
+        others = slice_axis(both, last, 0, n)
+    return (transpose(reshape(others, moved.shape), np.argsort(order).tolist()),)
+
+
+def _matmul(g: Node, times: Times, y: Node, a: Node, b: Node) -> tuple[Contribution, ...]:
+    return matmul(g, matrix_transpose(b)), matmul(matrix_transpose(a), g)
+
+
+def _broadcast(g: Node, times: Times, y: Node, a: Node) -> tuple[Contribution, ...]:
+    n_new = y.ndim - a.ndim
+    stretched = [axis for axis in range(y.ndim) if axis < n_new or a.shape[axis - n_new] != y.shape[axis]]
+    return (reshape(reduction("sum", g, stretched), a.shape),)
+
+
+def _concatenate(g: Node, times: Times, y: Node, *parts: Node) -> tuple[Contribution, ...]:
+    axis, start, pieces = y.attributes, 0, []
+    for part in parts:
+        pieces.append(slice_axis(g, axis, start, part.shape[axis]))
+        start += part.shape[axis]
+    return tuple(pieces)
+
+
+def _where(g: Node, times: Times, y: Node, condition: Node, a: Node, b: Node) -> tuple[Contribution, ...]:
+    # a selection, not a product with 0 and 1: whatever g is, nothing reaches the branch not taken
+    return None, where(condition, g, 0.0), where(condition, 0.0, g)
+
+
+PULLBACKS: dict[str, Callable[..., Sequence[Contribution]]] = {
+    "sum": _sum,
+    "prod": _prod,
+    "max": _extreme,
+    "min": _extreme,
+    "dot": _dot,
+    "matmul": _matmul,
+    "where": _where,
+    # the product of an adjoint a and a derivative b, in a branch that may not be taken: a = 0 says it is not
+    "multiply_guarded": lambda g, times, y, a, b: (multiply_guarded(g, b), multiply_guarded(a, g)),
+    "cast": lambda g, times, y, a: (cast(g, a.dtype),),
+    "reshape": lambda g, times, y, a: (reshape(g, a.shape),),
+    "transpose": lambda g, times, y, a: (transpose(g, np.argsort(y.attributes).tolist()),),
+    "broadcast": _broadcast,
+    "slice": lambda g, times, y, a: (Sliced(y.attributes, g),),
+    "index_add": lambda g, times, y, base, value: (g, slices(g, y.attributes)),
+    "gather": lambda g, times, y, a: (Picked(y.attributes[0], g),),
+    "scatter_add": lambda g, times, y, a: (gather(g, y.attributes[0], a.shape),),
+    "concatenate": _concatenate,
+}

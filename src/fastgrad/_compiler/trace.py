@@ -1,0 +1,405 @@
+"""Runs a user's function once on stand-ins for arrays and records what it does as a graph.
+
+`Traced` is the stand-in: it has an array's operators and methods and answers to NumPy's functions. What each
+of them means stands in surface.py; here are the wrapping and the errors for what a recording cannot hold.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ..errors import TraceAttributeError, TraceError, describe, nearest
+from . import surface, tree
+from .graph import FLOAT32, FLOAT64, Builder, Graph, Node, Shape
+from .surface import FUNCTIONS, METHODS, NO_VALUE, REDUCTIONS, UFUNCS, VIEWS
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An argument to trace: an array of this shape and dtype, whose values are not known yet."""
+
+    shape: Shape
+    dtype: Any = FLOAT64
+
+
+def trace(
+    fun: Callable[..., Any], arguments: Sequence[Any], name: str | None = None, builder: Builder | None = None
+) -> Graph:
+    """The graph of `fun(*arguments)`.
+
+    Parameters
+    ----------
+    fun : callable
+        A function written with NumPy.
+    arguments : sequence
+        Nested dicts, lists and tuples. Each `Input` leaf becomes an input of the graph; integers become
+        float64. Any other leaf is handed to `fun` as it is.
+    name : str, optional
+        For messages; the function's own name by default.
+    builder : Builder, optional
+        That of an enclosing trace, when `fun` may refer to its traced arrays. Outputs may then depend on its
+        nodes.
+
+    Returns
+    -------
+    Graph
+        Its inputs are the `Input` leaves in order, its structure that of the value of `fun`.
+
+    Raises
+    ------
+    TraceError, ShapeError, IndexingError
+        Where `fun` does what cannot be recorded, with the line at fault.
+    """
+    name = name or str(getattr(fun, "__name__", type(fun).__name__))
+    owned = builder is None
+    builder = builder or Builder()
+    inputs: list[Node] = []
+
+    def stand_in(leaf: Any) -> Any:
+        if not isinstance(leaf, Input):
+            return leaf
+        dtype = FLOAT32 if leaf.dtype == FLOAT32 else FLOAT64
+        inputs.append(builder.input(tuple(leaf.shape), dtype))
+        return Traced(inputs[-1], is_shared=True)
+
+    try:
+        value = fun(*[tree.map_leaves(stand_in, argument) for argument in arguments])
+        leaves, structure = tree.flatten(value)
+        outputs = [
+            _output(leaf, builder, fun, name + path)
+            for leaf, path in zip(leaves, tree.paths(structure), strict=True)
+        ]
+    except ValueError as error:
+        if isinstance(
+            error.__cause__, TraceError
+        ):  # NumPy's "setting an array element with a sequence" hides ours
+            raise error.__cause__ from None
+        raise
+    finally:
+        builder.is_open = not owned
+    return Graph(tuple(inputs), tuple(outputs), structure, name)
+
+
+def _output(value: Any, builder: Builder, fun: Callable[..., Any], path: str) -> Node:
+    if isinstance(value, Traced):
+        if value._node.builder is not builder:
+            raise TraceError(f"{_place(fun, path)}: {surface.LEAK}\n  cure: {surface.LEAK_CURE}")
+        return value._node
+    try:
+        array = np.asarray(value)
+    except TraceError:  # an object array filled with traced arrays
+        array = np.empty((), object)
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        met = (
+            "None: is a return missing?"
+            if value is None
+            else f"a {type(value).__name__} of dtype {array.dtype}"
+        )
+        cure = "return arrays, numbers, or dicts, lists and tuples of them"
+        raise TraceError(f"{_place(fun, path)} is {met}\n  cure: {cure}")
+    dtype = FLOAT32 if array.dtype == FLOAT32 else FLOAT64
+    return builder.copied_constant(array, dtype)
+
+
+def _place(fun: Callable[..., Any], path: str) -> str:
+    code = getattr(fun, "__code__", None)
+    return f"the value of {path}" + (f" ({code.co_filename}:{code.co_firstlineno})" if code else "")
+
+
+class Traced:
+    """Stands for an array while a function is traced: it has a shape and a dtype, but no values."""
+
+    __slots__ = ("_is_shared", "_node")
+    __hash__ = None  # type: ignore[assignment]  # as for arrays
+
+    def __init__(self, node: Node, is_shared: bool = False) -> None:
+        self._node = node
+        self._is_shared = is_shared  # an argument or a view: writing to it would change another array too
+
+    shape = property(lambda self: self._node.shape)
+    dtype = property(lambda self: np.dtype(bool) if self._node.is_bool else self._node.dtype)
+    ndim = property(lambda self: len(self._node.shape))
+    size = property(lambda self: self._node.size)
+    T = property(lambda self: self.transpose())
+    mT = property(lambda self: self.swapaxes(-1, -2))  # noqa: N815
+    real = property(lambda self: self)
+
+    def __repr__(self) -> str:
+        return (
+            f"<traced array of shape {self.shape}, dtype {self.dtype}: without values while it is recorded>"
+        )
+
+    def __len__(self) -> int:
+        if not self._node.shape:
+            raise TypeError("len() of a traced scalar")
+        return self._node.shape[0]
+
+    def __iter__(self) -> Any:
+        if not self._node.shape:
+            raise TypeError("iteration over a traced scalar")
+        return (self[i] for i in range(self._node.shape[0]))
+
+    def __getitem__(self, key: Any) -> Traced:
+        result = _call(surface.index, (self, key))
+        if result.shape == ():  # NumPy gives a number here, not a view
+            result._is_shared = False
+        return result
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        raise TraceError(
+            describe(
+                f"assignment into a traced array of shape {self.shape}",
+                "build the result with np.stack, np.concatenate or np.where",
+            )
+        )
+
+    # ---- NumPy's protocols
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        if options.pop("out", None) is not None:
+            raise TraceError(
+                describe(
+                    f"np.{ufunc.__name__} with a traced operand cannot write into an existing array",
+                    "write y = y + x instead of y += x or out=y",
+                )
+            )
+        table = {"__call__": UFUNCS, "reduce": REDUCTIONS}.get(method, {})
+        function = table.get(ufunc)
+        if function is None:
+            name = ufunc.__name__ + ("" if method == "__call__" else f".{method}")
+            _unknown(name, surface.CURES.get(ufunc), [known.__name__ for known in table])
+        if method == "reduce":
+            options.setdefault("axis", 0)
+        else:
+            _check_options(ufunc.__name__, options, ())
+            options = {}
+        return _call(function, inputs, options)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        implementation = FUNCTIONS.get(function)
+        if implementation is None:
+            module = function.__module__.removeprefix("numpy").lstrip(".")
+            _unknown(
+                f"{module}.{function.__name__}".lstrip("."),
+                surface.CURES.get(function),
+                [known.__name__ for known in FUNCTIONS],
+            )
+        return _call(implementation, args, options)
+
+    def __array__(self, *args: Any, **options: Any) -> NoReturn:
+        raise TraceError(
+            describe(
+                f"a traced array of shape {self.shape} would have to become a NumPy array with values",
+                "np.stack([...]) in place of np.array([...]); no np.asarray, no filling of NumPy arrays",
+            )
+        )
+
+    # ---- what needs a value that is not there
+
+    def __bool__(self) -> NoReturn:
+        raise TraceError(
+            describe(
+                f"the truth of a traced array of shape {self.shape} is asked for, as by `if`, `while`, `and`,"
+                " `or`, `not`: the graph would record one branch only",
+                "np.where(condition, a, b) for `if`; np.logical_and, np.logical_or, np.logical_not for others",
+            )
+        )
+
+    def __float__(self) -> NoReturn:
+        self._no_number(
+            "float",
+            "drop float(); np.sin(x) in place of math.sin(x); np.stack([...]) in place of filling an array",
+        )
+
+    def __int__(self) -> NoReturn:
+        self._no_number("int", "stay in floating point")
+
+    def __complex__(self) -> NoReturn:
+        self._no_number("complex", "stay in real numbers")
+
+    def __index__(self) -> NoReturn:
+        self._no_number("integer", "use a constant such as x.shape[0] for a range, an index or a shape")
+
+    def item(self, *args: Any) -> NoReturn:
+        """Refused: there is no value to give."""
+        self._no_number("number", "drop .item()")
+
+    tolist = item
+
+    def _no_number(self, kind: str, cure: str) -> NoReturn:
+        raise TraceError(
+            describe(f"a traced array of shape {self.shape} would have to become a Python {kind}", cure)
+        )
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TraceError(
+            describe("a traced array cannot be pickled", "it lives only while its function is traced")
+        )
+
+    def __copy__(self) -> Traced:
+        return Traced(self._node)
+
+    def __deepcopy__(self, memo: Any) -> Traced:
+        return Traced(self._node)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_") or not hasattr(np.ndarray, name):
+            raise AttributeError(f"a traced array has no attribute {name!r}")
+        raise TraceAttributeError(
+            describe(
+                f"the array attribute {name!r} cannot be traced",
+                nearest(name, [*METHODS, "shape", "T", "size"]),
+            )
+        )
+
+
+def _unknown(name: str, cure: str | None, known: Sequence[str]) -> NoReturn:
+    raise TraceError(
+        describe(
+            f"np.{name} cannot be traced",
+            f"write {cure}" if cure else nearest(name, known) or "use other functions",
+        )
+    )
+
+
+# ---- from traced arrays to nodes and back
+
+
+def _call(function: Callable[..., Any], args: Sequence[Any], options: dict[str, Any] | None = None) -> Any:
+    """A function of nodes, applied to traced arrays."""
+    if options:
+        options = _check_options(_name(function), options, _parameters(function))
+        options = {key: _unwrap(value) for key, value in options.items()}
+    result = function(*[_unwrap(value) for value in args], **(options or {}))
+    if type(result) is Node:
+        if function not in VIEWS:
+            return Traced(result)
+        if type(args[0]) is Traced:
+            args[0]._is_shared = True
+        return Traced(result, is_shared=True)
+    if isinstance(result, tuple):
+        return tuple([Traced(x, is_shared=True) if type(x) is Node else x for x in result])
+    return result
+
+
+def _unwrap(value: Any) -> Any:
+    if type(value) is Traced:
+        node = value._node
+        if not node.builder.is_open:
+            raise TraceError(describe(surface.LEAK, surface.LEAK_CURE))
+        return node
+    if type(value) in (list, tuple):
+        return type(value)([_unwrap(item) for item in value])
+    if type(value) is slice:
+        return value  # a traced bound reports itself through __index__
+    return value
+
+
+_PARAMETERS: dict[Any, frozenset[str]] = {}
+
+
+def _parameters(function: Callable[..., Any]) -> frozenset[str]:
+    known = _PARAMETERS.get(function)
+    if known is None:
+        known = _PARAMETERS[function] = frozenset(inspect.signature(function).parameters)
+    return known
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", "").strip("_<>") or "the function"
+
+
+def _check_options(name: str, options: dict[str, Any], known: Any) -> dict[str, Any]:
+    """`options` without those left at None; TraceError for one that is not known."""
+    for key in [key for key in options if key not in known and "options" not in known]:
+        if options[key] is not None and options[key] is not NO_VALUE:
+            raise TraceError(describe(f"the option {key}= of {name} cannot be traced", "leave it out"))
+    return {key: value for key, value in options.items() if key in known or "options" in known}
+
+
+# ---- operators and methods, entered into the class from tables
+
+
+def _operator(ufunc: np.ufunc, is_reflected: bool) -> Callable[[Traced, Any], Any]:
+    op = ufunc.__name__
+    function = UFUNCS[ufunc]
+    # operands of one shape and dtype need no promotion: most of the operators of a long function
+    is_direct = op in ("add", "subtract", "multiply", "divide")
+
+    def method(self: Traced, other: Any) -> Any:
+        a = self._node
+        kind = type(other)
+        b = None
+        if kind is Traced:
+            b = other._node
+        elif (kind is float or kind is int) and not a.shape:
+            b = a.builder.scalar(other, a.dtype)
+        elif other is None or isinstance(other, (str, dict, set)):
+            return NotImplemented
+        if (
+            (is_direct and b is not None and a.shape == b.shape and a.dtype is b.dtype)
+            and (a.builder is b.builder and a.builder.is_open)
+            and not (a.is_bool or b.is_bool)
+        ):
+            return Traced(a.builder.make(op, (b, a) if is_reflected else (a, b)))
+        return _call(function, (other, self) if is_reflected else (self, other))
+
+    return method
+
+
+def _in_place(operation: Callable[[Traced, Any], Any]) -> Callable[[Traced, Any], Any]:
+    def method(self: Traced, other: Any) -> Any:
+        result = operation(self, other)
+        if (
+            not self._node.shape or result is NotImplemented
+        ):  # NumPy's scalars are immutable: the name is bound anew
+            return result
+        if self._is_shared:
+            raise TraceError(
+                describe(
+                    "an in-place operation on an argument or a view would change another array too",
+                    "write y = y + x instead of y += x",
+                )
+            )
+        surface.broadcast_to(result._node, self._node.shape)
+        self._node = result._node
+        return self
+
+    return method
+
+
+def _method(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def method(self: Traced, *args: Any, **options: Any) -> Any:
+        return _call(function, (self, *args), options)
+
+    method.__name__ = name
+    return method
+
+
+for _symbol, _ufunc in {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "pow": np.power,
+    "matmul": np.matmul,
+    "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
+}.items():  # fmt: skip
+    setattr(Traced, f"__{_symbol}__", _operator(_ufunc, False))
+    setattr(Traced, f"__r{_symbol}__", _operator(_ufunc, True))
+    setattr(Traced, f"__i{_symbol}__", _in_place(_operator(_ufunc, False)))
+for _symbol, _ufunc in {
+    "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal,
+    "ne": np.not_equal,
+}.items():  # fmt: skip
+    setattr(Traced, f"__{_symbol}__", _operator(_ufunc, False))
+for _symbol, _ufunc in {
+    "neg": np.negative,
+    "pos": np.positive,
+    "abs": np.absolute,
+    "invert": np.invert,
+}.items():
+    setattr(Traced, f"__{_symbol}__", _method(UFUNCS[_ufunc], _symbol))
+for _symbol, _function in METHODS.items():
+    setattr(Traced, _symbol, _method(_function, _symbol))

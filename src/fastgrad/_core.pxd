@@ -1,0 +1,77 @@
+# Mirrors csrc/fastgrad.h: what the module uses of it.
+from libc.stdint cimport int32_t, int64_t
+
+cdef extern from "fastgrad.h" nogil:
+    ctypedef enum fg_status:
+        FG_OK
+        FG_OUT_OF_MEMORY
+        FG_INVALID_PROGRAM
+        FG_INVALID_VALUE
+        FG_CANCELLED
+
+    ctypedef struct fg_error:
+        char message[240]
+
+    int64_t fg_live_bytes()
+    int64_t fg_live_blocks()
+
+    fg_status fg_select_isa(const char *name, fg_error *error)
+    const char *fg_current_isa()
+    const char *fg_isa_name(int i)
+    fg_status fg_set_num_threads(int n, fg_error *error)
+    int fg_get_num_threads()
+
+    ctypedef enum fg_dtype:
+        FG_FLOAT64
+        FG_FLOAT32
+        FG_INT64
+
+    const char *fg_op_name(int op)
+    int fg_op_arity(int op)
+    int fg_op_kind_of(int op)
+
+    ctypedef struct fg_program:
+        pass
+    fg_status fg_program_create(const int64_t *words, size_t n_words, fg_program **out, fg_error *error)
+    void fg_program_destroy(fg_program *program)
+    int fg_program_n_inputs(const fg_program *program)
+    int fg_program_n_outputs(const fg_program *program)
+    int64_t fg_program_input_size(const fg_program *program, int i)
+    int64_t fg_program_output_size(const fg_program *program, int i)
+    fg_dtype fg_program_input_dtype(const fg_program *program, int i)
+    fg_dtype fg_program_output_dtype(const fg_program *program, int i)
+    int fg_program_input_is_lane(const fg_program *program, int i)
+    int fg_program_output_is_lane(const fg_program *program, int i)
+    int64_t fg_program_block_lanes(const fg_program *program)
+    double fg_program_cost(const fg_program *program)
+
+    ctypedef int (*fg_poll)(void *context, int64_t done) noexcept
+
+    ctypedef struct fg_machine:
+        pass
+    fg_status fg_machine_create(const fg_program *program, fg_machine **out, fg_error *error)
+    void fg_machine_destroy(fg_machine *machine)
+    fg_status fg_evaluate(const fg_machine *machine, const void *const *inputs, void *const *outputs,
+                          fg_error *error)
+    fg_status fg_evaluate_batch(const fg_program *program, int64_t batch, const void *const *inputs,
+                                void *const *outputs, fg_poll poll, void *poll_context, fg_error *error)
+
+    ctypedef int fg_update
+    const char *fg_update_name(int update)
+    int fg_update_n_settings(int update)
+    ctypedef struct fg_descent:
+        const fg_program *program
+        fg_update update
+        int64_t batch, maxiter, record_every, n_records
+        double gtol
+        const double *learning_rate
+        int learning_rate_is_lane
+        const double *settings
+        const void *const *inputs
+        void *x
+        int64_t *nit
+        int32_t *outcome
+        void *history_fun
+        void *history_x
+        int keep_best
+    fg_status fg_descend(const fg_descent *descent, fg_poll poll, void *poll_context, fg_error *error)

@@ -1,0 +1,66 @@
+"""The errors that fastgrad raises while it reads a user's function.
+
+Each message says what was met, where in the user's own file it was met, and what to write instead.
+"""
+
+from __future__ import annotations
+
+import difflib
+import linecache
+import os
+import sys
+from collections.abc import Iterable
+
+import numpy as np
+
+__all__ = ["IndexingError", "ShapeError", "TraceError"]
+
+_OWN_FOLDERS = tuple(os.path.dirname(os.path.abspath(path)) + os.sep for path in (__file__, np.__file__))
+
+
+class TraceError(TypeError):
+    """A traced function does something that cannot be recorded, such as branching on a value."""
+
+
+class TraceAttributeError(TraceError, AttributeError):
+    """A traced array lacks this attribute; an AttributeError too, so that `hasattr` answers False."""
+
+
+class ShapeError(ValueError):
+    """Shapes or axes do not fit together."""
+
+
+class IndexingError(IndexError):
+    """An index lies outside its axis, or there are too many of them."""
+
+
+def user_line() -> str:
+    """The innermost line of code outside fastgrad and NumPy: `file:line, in name`, and its text."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(
+        (*_OWN_FOLDERS, "<__array_function__")
+    ):
+        frame = frame.f_back
+    code = frame.f_code
+    text = f"{code.co_filename}:{frame.f_lineno}, in {code.co_name}"
+    source = linecache.getline(code.co_filename, frame.f_lineno).strip()
+    return f"{text}\n      {source}" if source else text
+
+
+def describe(met: str, cure: str = "") -> str:
+    """The message of an error: what was met, where, and the cure."""
+    return f"{met}\n  at {user_line()}" + (f"\n  cure: {cure}" if cure else "")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known names most like `name`, as the tail of a cure."""
+    close = difflib.get_close_matches(name, sorted(set(known)), n=3, cutoff=0.5)
+    return f"the nearest names that fastgrad can trace: {', '.join(close)}" if close else ""
+
+
+def not_scalar(shape: tuple[int, ...], name: str = "the function") -> ShapeError:
+    """The error for the gradient of a function whose value is not one number."""
+    return ShapeError(
+        f"{name} returns an array of shape {shape}, but a gradient needs a function with a scalar value\n"
+        "  cure: reduce the value to one number, for example with np.sum, or ask for fastgrad.jacobian"
+    )

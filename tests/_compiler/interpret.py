@@ -1,0 +1,111 @@
+"""The slow oracle: evaluates a graph node by node with plain NumPy, and derivatives by differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastgrad._compiler.graph import ELEMENTWISE, Graph
+from fastgrad._compiler.tree import unflatten
+
+
+def truth(condition: np.ndarray, like: np.ndarray) -> np.ndarray:
+    return condition.astype(like.dtype)
+
+
+def index(spec: Sequence[tuple[int, int, int]]) -> Any:
+    return np.ix_(*[start + step * np.arange(length) for start, length, step in spec])
+
+
+def index_add(base: np.ndarray, value: np.ndarray, spec: Any) -> np.ndarray:
+    result = base.copy()
+    result[index(spec)] += value
+    return result
+
+
+def scatter_add(value: np.ndarray, attributes: Any) -> np.ndarray:
+    table, shape = attributes
+    result = np.zeros(shape, value.dtype)
+    np.add.at(result.reshape(-1), table.array, value.ravel())
+    return result
+
+
+def sigmoid(a: np.ndarray) -> np.ndarray:
+    e = np.exp(-abs(a))
+    return np.where(a < 0, e, 1) / (1 + e)
+
+
+MEANING: dict[str, Callable[..., np.ndarray]] = {
+    name: getattr(np, name) for name in ELEMENTWISE if hasattr(np, name)
+} | {
+    "copy": lambda a: a,
+    "where": lambda c, a, b: np.where(c != 0, a, b),
+    "multiply_add": lambda a, b, c: a * b + c,
+    "multiply_subtract": lambda a, b, c: a * b - c,
+    "negative_multiply_add": lambda a, b, c: c - a * b,
+    "multiply_guarded": lambda a, b: np.where(a == 0, 0, a * b),
+    "sigmoid": sigmoid,
+    "isnan": lambda a: truth(np.isnan(a), a),
+    "isfinite": lambda a: truth(np.isfinite(a), a),
+    "logical_not": lambda a: truth(a == 0, a),
+    "sum": lambda a, axes: a.sum(axes),
+    "prod": lambda a, axes: a.prod(axes),
+    "max": lambda a, axes: a.max(axes),
+    "min": lambda a, axes: a.min(axes),
+    "dot": lambda a, b, axes: (a * b).sum(axes),
+    "matmul": lambda a, b, _: a @ b,
+    "reshape": lambda a, shape: a.reshape(shape),
+    "transpose": lambda a, axes: a.transpose(axes),
+    "broadcast": lambda a, shape: np.broadcast_to(a, shape),
+    "slice": lambda a, spec: a[index(spec)] if a.ndim else a,
+    "index_add": index_add,
+    "gather": lambda a, attributes: a.ravel()[attributes[0].array].reshape(attributes[1]),
+    "scatter_add": scatter_add,
+    "concatenate": lambda *parts: np.concatenate(parts[:-1], parts[-1]),
+    "cast": lambda a, dtype: a.astype(dtype),
+}
+
+
+def evaluate(graph: Graph, *arguments: Any) -> list[np.ndarray]:
+    """The outputs of a graph, as a flat list, for arrays that stand for its inputs in order."""
+    values = {x: np.asarray(value, x.dtype) for x, value in zip(graph.inputs, arguments, strict=True)}
+    with np.errstate(all="ignore"):
+        for node in graph.nodes:
+            if node in values:
+                continue
+            operands = [values[x] for x in node.inputs]
+            if node.op == "const":
+                value = node.value
+            elif node.op in ELEMENTWISE:
+                assert all(x.shape == node.shape and x.dtype == node.dtype for x in operands), node
+                value = np.asarray(MEANING[node.op](*operands)).astype(node.dtype)
+            else:
+                value = np.asarray(MEANING[node.op](*operands, node.attributes))
+            assert value.shape == node.shape, (node, value.shape)
+            assert value.dtype == node.dtype, (node, value.dtype)
+            assert not node.is_bool or np.isin(value, (0, 1)).all(), node
+            values[node] = value
+    return [values[x].astype(bool) if x.is_bool else values[x] for x in graph.outputs]
+
+
+def evaluate_nested(graph: Graph, *arguments: Any) -> Any:
+    """The outputs nested as the function nested them."""
+    return unflatten(graph.structure, evaluate(graph, *arguments))
+
+
+def directional(
+    fun: Callable[..., Any], arguments: Sequence[np.ndarray], directions: Sequence[np.ndarray]
+) -> float:
+    """The derivative of a scalar function along directions, by a Richardson step on central differences."""
+
+    def central(h: float) -> float:
+        ahead, behind = (
+            fun(*[x + s * h * d for x, d in zip(arguments, directions, strict=True)]) for s in (1, -1)
+        )
+        return (ahead - behind) / (2 * h)
+
+    h = 2e-3
+    d1, d2, d3 = central(h), central(h / 2), central(h / 4)
+    return float((64 * d3 - 20 * d2 + d1) / 45)

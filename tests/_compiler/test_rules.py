@@ -1,0 +1,186 @@
+"""Every rule of the tables against differences, by walking the tables; and the rules' special points."""
+
+import numpy as np
+import pytest
+from interpret import directional, evaluate
+
+from fastgrad._compiler import graph as g
+from fastgrad._compiler.autodiff import backward, value_and_gradient
+from fastgrad._compiler.graph import ELEMENTWISE, FLOAT64, INFER, Builder, Frozen, Graph
+from fastgrad._compiler.rules import PARTIALS, PULLBACKS
+from fastgrad._compiler.simplify import simplify
+from fastgrad._compiler.trace import Input, trace
+
+RNG = np.random.default_rng(1)
+
+
+def spaced(*shape):
+    """Numbers without near ties, so that differences do not cross a kink."""
+    n = int(np.prod(shape))
+    return (RNG.permutation(n).reshape(shape) - n / 2 + 0.3) / 3
+
+
+def positive(*shape):
+    return 0.3 + RNG.random(shape)
+
+
+POSITIVE = {"power", "log", "log1p", "sqrt", "divide"}
+PICK = (Frozen(np.array([4, 0, 4, 11, 2, 7])), (2, 3))
+# op: (shapes of the operands, attributes)
+EXAMPLES = {
+    "sum": ([(3, 4)], (1,)),
+    "prod": ([(3, 5)], (1,)),
+    "max": ([(3, 4)], (0,)),
+    "min": ([(3, 4)], (0, 1)),
+    "dot": ([(3, 4), (3, 4)], (1,)),
+    "matmul": ([(2, 3, 4), (2, 4, 5)], ()),
+    "cast": ([(3, 4)], FLOAT64),
+    "reshape": ([(3, 4)], (2, 6)),
+    "transpose": ([(2, 3, 4)], (2, 0, 1)),
+    "broadcast": ([(3, 1)], (2, 3, 4)),
+    "slice": ([(4, 5)], ((3, 2, -2), (1, 2, 3))),
+    "index_add": ([(4, 5), (2, 2)], ((3, 2, -2), (1, 2, 3))),
+    "gather": ([(3, 4)], PICK),
+    "scatter_add": ([(2, 3)], (PICK[0], (3, 4))),
+    "concatenate": ([(3, 2), (3, 4)], 1),
+}
+
+
+def example(op):
+    """A graph of one node and arguments for it."""
+    shapes, attributes = EXAMPLES.get(op, ([(3, 4)] * ELEMENTWISE.get(op, 0), ()))
+    builder = Builder()
+    inputs = tuple(builder.input(shape, FLOAT64) for shape in shapes)
+    # operands a tenth apart: differences must not cross a tie
+    arguments = [positive(*s) if op in POSITIVE else spaced(*s) + 0.1 * i for i, s in enumerate(shapes)]
+    if op == "tan":
+        arguments[0] /= 2  # clear of the pole
+    return Graph(inputs, (builder.make(op, inputs, attributes),)), arguments
+
+
+def scalar(graph, weights):
+    """The sum of weights times the output, squared so that second derivatives exist everywhere."""
+    y = graph.outputs[0] * graph.outputs[0].builder.constant(weights)
+    return Graph(graph.inputs, (g.reduction("sum", y * y + y),))
+
+
+def check(graph, arguments, tolerance=1e-7):
+    directions = [RNG.standard_normal(np.shape(x)) for x in arguments]
+    value, *gradients = evaluate(value_and_gradient(graph, range(len(arguments))), *arguments)
+    measured = directional(lambda *args: evaluate(graph, *args)[0], arguments, directions)
+    found = sum(np.sum(d * gradient) for d, gradient in zip(directions, gradients, strict=True))
+    assert found == pytest.approx(measured, rel=tolerance, abs=tolerance)
+    assert value == evaluate(graph, *arguments)[0]
+    for gradient, x in zip(gradients, graph.inputs, strict=True):
+        assert gradient.shape == x.shape
+        assert gradient.dtype == x.dtype
+
+
+def test_every_operation_has_a_rule():
+    assert set(PARTIALS) | set(PULLBACKS) == set(ELEMENTWISE) | set(INFER)
+    assert not set(PARTIALS) & set(PULLBACKS)
+    assert set(INFER) == set(EXAMPLES)
+
+
+@pytest.mark.parametrize("op", sorted({*PARTIALS, *PULLBACKS}))
+def test_first_derivative(op):
+    graph, arguments = example(op)
+    check(scalar(graph, RNG.standard_normal(graph.outputs[0].shape)), arguments)
+
+
+@pytest.mark.parametrize("op", sorted({*PARTIALS, *PULLBACKS}))
+def test_second_derivative(op):
+    graph, arguments = example(op)
+    first = value_and_gradient(
+        scalar(graph, RNG.standard_normal(graph.outputs[0].shape)), range(len(arguments))
+    )
+    total = 0.0
+    for gradient in first.outputs[1:]:
+        weights = gradient.builder.constant(RNG.standard_normal(gradient.shape))
+        total = total + g.reduction("sum", gradient * weights)
+    check(Graph(first.inputs, (total,)), arguments, tolerance=1e-5)
+    simple = simplify(Graph(first.inputs, (total,)), fuse=False)
+    check(simple, arguments, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("op", sorted(op for op in PARTIALS if op not in g.TRUTHS))
+def test_elementwise_rules_hold_in_float32(op):
+    builder = Builder()
+    inputs = tuple(builder.input((4,), g.FLOAT32) for _ in range(ELEMENTWISE[op]))
+    graph = Graph(inputs, (g.reduction("sum", builder.make(op, inputs)),))
+    both = value_and_gradient(graph, range(len(inputs)))
+    assert all(x.dtype is g.FLOAT32 for x in both.nodes)
+    evaluate(both, *[positive(4) for _ in inputs])
+
+
+def gradient(fun, *arguments):
+    """The gradient by the first argument, from the plain and the simplified graph, which must agree."""
+    arguments = [np.asarray(x, float) for x in arguments]
+    graph = trace(fun, [Input(x.shape) for x in arguments])
+    plain = evaluate(value_and_gradient(graph, [0]), *arguments)[1]
+    simple = evaluate(simplify(value_and_gradient(simplify(graph, fuse=False), [0])), *arguments)[1]
+    np.testing.assert_allclose(simple, plain, rtol=1e-12)
+    return plain
+
+
+def total(fun):
+    return lambda *args: np.sum(fun(*args))
+
+
+def test_absolute_value_is_flat_at_zero():
+    assert gradient(np.abs, 0.0) == 0
+
+
+def test_ties_of_maximum_and_minimum_share_half_each():
+    assert gradient(np.maximum, 1.0, 1.0) == 0.5
+    assert gradient(np.minimum, 1.0, 1.0) == 0.5
+    assert gradient(lambda x: np.maximum(x, 0), 0.0) == 0.5
+    assert gradient(lambda x: np.maximum(x, x), 3.0) == 1
+
+
+def test_ties_of_max_and_min_share_equally():
+    np.testing.assert_array_equal(gradient(np.max, [1.0, 3, 3, 0]), [0, 0.5, 0.5, 0])
+    np.testing.assert_array_equal(gradient(total(lambda x: x.min(0)), [[1.0, 3], [1, 0], [1, 0]]),
+                                  [[1 / 3, 0], [1 / 3, 0.5], [1 / 3, 0.5]])  # fmt: skip
+
+
+def test_power_has_no_nan_where_it_is_smooth():
+    assert gradient(lambda x: x**0, 0.0) == 0
+    assert gradient(lambda x: x**1, 0.0) == 1
+    assert gradient(lambda x: x**2.5, 0.0) == 0
+    assert gradient(lambda x: x ** np.array(2.0), -3.0) == -6
+    np.testing.assert_array_equal(gradient(total(lambda x: x ** np.arange(4)), [0.0, 0, 0, 0]), [0, 1, 0, 0])
+    np.testing.assert_array_equal(
+        gradient(total(lambda x, n: x**n), [0.0, 0, 0, -2], [0.0, 1, 2, 3]), [0, 1, 0, 12]
+    )
+    np.testing.assert_array_equal(gradient(total(lambda n, x: x**n), [2.0, 0.5], [0.0, 0.0]), [0, 0])
+
+
+def test_square_root_is_vertical_at_zero():
+    assert gradient(np.sqrt, 0.0) == np.inf
+
+
+def test_logaddexp_is_stable_at_infinity_and_curved_at_a_tie():
+    inf = np.inf
+    np.testing.assert_array_equal(
+        gradient(total(np.logaddexp), [inf, inf, -inf, -inf, 800, 0], [inf, 0, -inf, 0, 0, -900]),
+        [0.5, 1, 0.5, 0, 1, 1],
+    )
+    graph = value_and_gradient(trace(np.logaddexp, [Input(()), Input(())]), [0])
+    second = value_and_gradient(Graph(graph.inputs, graph.outputs[1:]), [0])
+    assert evaluate(second, 0.7, 0.7) == [0.5, 0.25]
+
+
+def test_products_survive_zeros_at_first_and_second_order():
+    np.testing.assert_array_equal(gradient(np.prod, [2.0, 0, 3, 5]), [0, 30, 0, 0])
+    np.testing.assert_array_equal(gradient(np.prod, [2.0, 0, 0, 5]), [0, 0, 0, 0])
+    np.testing.assert_array_equal(gradient(np.prod, [7.0]), [1])
+    assert gradient(np.prod, np.zeros(0)).shape == (0,)
+    graph = value_and_gradient(trace(np.prod, [Input((4,))]), [0])
+    (row,) = backward([graph.outputs[1]], [graph.outputs[1].builder.constant(np.eye(4)[1])], graph.inputs)
+    assert evaluate(Graph(graph.inputs, (row,)), [2.0, 0, 0, 5])[0].tolist() == [0, 0, 10, 0]
+
+
+def test_the_norm_has_gradient_zero_at_zero():
+    np.testing.assert_array_equal(gradient(np.linalg.norm, [0.0, 0]), [0, 0])
+    np.testing.assert_allclose(gradient(np.linalg.norm, [3.0, 4]), [0.6, 0.8])
