@@ -180,6 +180,7 @@ static void replace_stopped(descent_run *run, block *b, const lanes_state *state
             write_lane(run, b, l, t, stop ? (fg_outcome)(stop - 1) : FG_OUT_OF_ITERATIONS);
             fill_lane(run, b, l, now + 1);
         }
+        set_element(run, b->stop, l, 0);
     }
 }
 

@@ -7,8 +7,11 @@ FG_INLINE void TYPED(rows)(const fg_rows *rows, void *const *operand, int arity,
     const int64_t width = rows->width;
     T *out = operand[0];
     const T *a = operand[1], *b = arity > 1 ? operand[2] : a, *c = arity > 2 ? operand[3] : a;
-#define LOADED(p, bit, load) (splat & (bit) ? SPLAT(*p) : (load))
+#define LOADED(p, bit, load) (splat & (bit) ? p##_splat : (load))
     for (int64_t r = 0; r < rows->n_rows; r++) {
+        const V a_splat = splat & 1u ? SPLAT(*a) : (V){0};
+        const V b_splat = arity > 1 && splat & 2u ? SPLAT(*b) : (V){0};
+        const V c_splat = arity > 2 && splat & 4u ? SPLAT(*c) : (V){0};
         int64_t i = 0;
 #pragma GCC unroll 2
         for (; i + N <= width; i += N) {

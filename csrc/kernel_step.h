@@ -86,8 +86,7 @@ FG_INLINE int TYPED(step)(const fg_step *s, int n_states, int n_settings, TYPED(
             TYPED(store)((T *)s->stop + l, stop);
             any |= TYPED(any)(stop != K(0));
             frozen |= hold != K(0);
-        } else
-            TYPED(store)((T *)s->stop + l, (V){0});
+        }
         const V c0 = TYPED(load)((const T *)s->c[0] + l), c1 = TYPED(load)((const T *)s->c[1] + l);
         const int some_frozen = TYPED(any)(frozen);
         T *x = (T *)s->x + l, *u = (T *)s->state[0] + l, *w = (T *)s->state[1] + l;

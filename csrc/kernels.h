@@ -49,7 +49,7 @@ typedef struct {
     const double *settings;
     double gtol;
     const void *hold;   /* (n_lanes,) or NULL: 1 keeps a lane's point, 2 also lets it not stop */
-    void *stop;         /* (n_lanes,): 0, or 1 + fg_outcome */
+    void *stop;         /* (n_lanes,), zero before: 1 + fg_outcome for lanes that stop */
 } fg_step;
 typedef int (*fg_step_kernel)(const fg_step *step); /* whether any lane stops */
 

@@ -351,7 +351,7 @@ double fg_program_cost(const fg_program *p) { return p->cost; }
 /* A block's live values should stay in L1; where even 16 lanes do not fit there (large instances), they still pay as
  * long as L2 holds them; past that one instance alone fills the vectors. */
 int64_t fg_program_block_lanes(const fg_program *p) {
-    enum { L1_BYTES = 40 << 10, L2_BYTES = 2 << 20, MOST = 128, LEAST = 16 };
+    enum { L1_BYTES = 40 << 10, L2_BYTES = 2 << 20, MOST = 256, LEAST = 16 };
     int64_t bytes = p->lane_bytes;
     for (int64_t i = 0; i < p->n_buffers; i++)
         if (p->buffers[i].is_lane && (p->buffers[i].role == FG_INPUT || p->buffers[i].role == FG_OUTPUT))

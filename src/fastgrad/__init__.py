@@ -4,6 +4,15 @@ Write a function in plain NumPy; fastgrad differentiates it exactly, runs it for
 descends on thousands of problems at once.
 """
 
+from . import plot
+from ._machine import get_num_threads, set_num_threads, show_config
+from .descent import GD, Adam, History, Momentum, Result, minimize
+from .errors import IndexingError, ShapeError, TraceError
 from .functions import grad, value_and_grad, vmap
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "GD", "Adam", "History", "IndexingError", "Momentum", "Result", "ShapeError", "TraceError", "get_num_threads",
+    "grad", "minimize", "plot", "set_num_threads", "show_config", "value_and_grad", "vmap",
+]  # fmt: skip

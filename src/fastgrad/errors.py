@@ -47,9 +47,28 @@ def user_line() -> str:
     return f"{text}\n      {source}" if source else text
 
 
-def describe(met: str, cure: str = "") -> str:
-    """The message of an error: what was met, where, and the cure."""
+def _describe(met: str, cure: str) -> str:
     return f"{met}\n  at {user_line()}" + (f"\n  cure: {cure}" if cure else "")
+
+
+def trace_error(met: str, cure: str = "") -> TraceError:
+    """The error for what a trace cannot record: what was met, where, and the cure."""
+    return TraceError(_describe(met, cure))
+
+
+def attribute_error(met: str, cure: str = "") -> TraceAttributeError:
+    """The error for an attribute of arrays that a traced one lacks."""
+    return TraceAttributeError(_describe(met, cure))
+
+
+def shape_error(met: str, cure: str = "") -> ShapeError:
+    """The error for shapes or axes that do not fit."""
+    return ShapeError(_describe(met, cure))
+
+
+def indexing_error(met: str, cure: str = "") -> IndexingError:
+    """The error for an index that its axis does not have."""
+    return IndexingError(_describe(met, cure))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -199,7 +199,7 @@ def paths(
 
     ax = _axes(ax)
     full = ax.has_data()
-    lowest = min(named, key=lambda name: float(np.nan_to_num(np.nanmin(named[name].fun), nan=np.inf)))
+    lowest = min(named, key=lambda name: float(np.fmin.reduce(np.ravel(named[name].fun))))
     frame = _frame([way for some in ways.values() for way, _ in some], ways[lowest][0][1])
     xlim = _two_numbers("xlim", xlim) if xlim is not None else ax.get_xlim() if full else frame[0]
     ylim = _two_numbers("ylim", ylim) if ylim is not None else ax.get_ylim() if full else frame[1]

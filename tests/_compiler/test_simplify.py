@@ -60,6 +60,7 @@ SMALLER = [
     (lambda x: np.sum(np.broadcast_to(x, (5, 2, 3)), axis=0), ["multiply"]),
     (lambda x: np.sum(np.broadcast_to(x[:, :1], (5, 2, 3)), axis=(0, 2)), ["slice", "reshape", "multiply"]),
     (lambda x: np.sum(x.reshape(2, 1, 3), axis=1), []),
+    (lambda x: np.sum(np.sum(x, axis=0)), ["sum"]),
     (lambda x: np.sum(-x), ["sum", "negative"]),
     (lambda x: np.sum(3 * x), ["sum", "multiply"]),
     (lambda x: np.sum(x.T.reshape(2, 3)), ["sum"]),

@@ -275,6 +275,7 @@ MOVES = {
     "column_stack": lambda x: (np.column_stack([x, x]), np.column_stack([x[0], V])),
     "tile": lambda x: (np.tile(x, 2), np.tile(x, (2, 1)), np.repeat(x, 2, axis=0), x.repeat(2), np.roll(x,
         1)),
+    "split": lambda x: (np.split(x, 2, axis=1), np.split(x[0], [1, 3]), np.array_split(x.ravel(), 5)),
     "take": lambda x: (np.take(x, [0, 2], axis=1), x.take([5, 1]), np.take(x, 3), x.take(-1, axis=0)),
     "diff": lambda x: (np.diff(x), np.diff(x, axis=0), np.diff(x, n=2), np.diff(x[:1], axis=0)),
     "diagonal": lambda x: (np.diagonal(x), np.trace(x), x.trace(), np.diagonal(x, 1), x.diagonal()),

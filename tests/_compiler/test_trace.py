@@ -67,6 +67,7 @@ def test_an_array_reads_as_one():
         assert (x > 0).dtype == bool
         assert x.T.shape == (3, 2)
         assert repr(x).startswith("<traced array of shape (2, 3), dtype float64")
+        assert f"{x:.3f}" == repr(x)
         assert x != None  # noqa: E711
         assert not hasattr(x, "no_such_thing")
         assert not hasattr(x, "argsort")
@@ -111,6 +112,8 @@ def test_in_place_operators_act_as_numpys():
         s = x[0]
         before = s
         s += 10
+        picked = y[[0, 1]]
+        y -= y[1] + picked[0]
         return alias, s, before
 
     x = np.array([1.0, 2, 3])
@@ -183,6 +186,12 @@ ERRORS = [
     (lambda x: np.cumsum(x), TraceError, "np.cumsum(.|\n)*sum"),
     (lambda x: np.add.accumulate(x), TraceError, "add.accumulate"),
     (lambda x: np.logaddexp.reduce(x), TraceError, "logaddexp.reduce"),
+    (lambda x: x // 2, TraceError, "floor_divide"),
+    (lambda x: 7 % x, TraceError, "remainder(.|\n)*np.where"),
+    (lambda x: x.reshape(x[0]), TraceError, "integer(.|\n)*x.shape"),
+    (lambda x: np.sum(x, axis=x[0]), TraceError, "integer"),
+    (lambda x: np.add(1, 2, where=x > 0), TraceError, "where="),
+    (lambda x: np.ma.masked_array([1.0, 2, 3], [0, 1, 0]) + x, TraceError, "mask"),
     (lambda x: x.argmax(), TraceError, "argmax(.|\n)*max"),
     (lambda x: np.sum(x, where=x > 0), TraceError, "where="),
     (lambda x: np.sum(x, initial=1.0), TraceError, "initial="),

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .. import _core
-from .graph import ELEMENTWISE, REDUCTIONS, Frozen, Graph, Node, Shape, Slices, uniform
+from .graph import ELEMENTWISE, REDUCTIONS, Frozen, Graph, Node, Shape, Slices, uniform, without_unit_axes
 from .tree import Structure
 
 INPUT, OUTPUT, CONSTANT, ARENA = range(4)  # fg_role
@@ -191,6 +191,7 @@ class _Selection:
     storages: list[Storage] = field(default_factory=list)
     views: dict[Node, View] = field(default_factory=dict)
     places: dict[Node, tuple[Node, Slices]] = field(default_factory=dict)  # a value that is part of another
+    whole_of: dict[Node, Node] = field(default_factory=dict)  # the last of a chain of additions to parts
     deferred: set[Node] = field(default_factory=set)  # products added to a part as they are computed
     _scalars: dict[tuple[float, str], View] = field(default_factory=dict)
 
@@ -208,6 +209,11 @@ class _Selection:
                 self.uses[x] += 1
         for node in self.graph.outputs:
             self.uses[node] += 1
+        for node in reversed(nodes):  # additions to parts of one value, one after another, share its memory
+            if node.op == "index_add":
+                whole = self.whole_of.setdefault(node, node)
+                if self._continues(node):
+                    self.whole_of[node.inputs[0]] = whole
         for node in nodes:
             self._plan_parts(node)
         self.outputs: dict[Node, Storage] = {}
@@ -221,7 +227,8 @@ class _Selection:
         for i, node in enumerate(self.graph.inputs):
             self.views[node] = self._new(node, Storage(INPUT, node.dtype.char, self.lanes[i], node.size, i))
         for node in nodes:
-            if node.op != "input" and node not in self.deferred:
+            is_elsewhere = node in self.deferred or (node in self.places and node.op == "reshape")
+            if node.op != "input" and not is_elsewhere:
                 self._select(node)
         for node, storage in zip(self.graph.outputs, made, strict=True):
             source = self._read(node)
@@ -232,14 +239,9 @@ class _Selection:
 
     def _plan_parts(self, node: Node) -> None:
         if node.op == "concatenate":
-            start = 0
-            for x in node.inputs:
-                spec = [(0, n, 1) for n in x.shape]
-                spec[node.attributes] = (start, x.shape[node.attributes], 1)
-                start += x.shape[node.attributes]
-                if self.is_lane[x] == self.is_lane[node] and self._is_movable(x):
-                    self.places[x] = (node, tuple(spec))
-        elif node.op == "index_add" and self._is_last_of_chain(node):
+            for x, spec in _joined_parts(node):
+                self._place(x, node, spec)
+        elif self.whole_of.get(node) is node:
             chain = [node]
             while self._continues(chain[-1]):
                 chain.append(chain[-1].inputs[0])
@@ -250,24 +252,27 @@ class _Selection:
                 is_first = region is not None and bool(region.all())
                 if region is not None:
                     region[...] = False
-                if is_first and self.is_lane[value] == self.is_lane[node] and self._is_movable(value):
-                    self.places[value] = (node, spec)
-                elif not is_first and value.op == "multiply" and self.uses[value] == 1:
+                if is_first:
+                    self._place(value, node, spec)
+                elif value.op == "multiply" and self.uses[value] == 1 and value not in self.places:
                     self.deferred.add(value)
 
-    def _is_movable(self, x: Node) -> bool:
-        return x.op in COMPUTED and self.uses[x] == 1 and x not in self.places and x.size > 0
+    def _place(self, x: Node, whole: Node, spec: Slices) -> None:
+        """Plan to compute `x`, behind reshapes that move nothing, where it belongs."""
+        names = [x]
+        while x.op == "reshape" and self.uses[x] == 1 and without_unit_axes(x.shape) == without_unit_axes(
+            x.inputs[0].shape
+        ):
+            x = x.inputs[0]
+            names.append(x)
+        is_movable = x.op in COMPUTED and self.uses[x] == 1 and x not in self.places and x.size > 0
+        if is_movable and self.is_lane[x] == self.is_lane[whole]:
+            self.places.update(dict.fromkeys(names, (whole, spec)))
 
     def _continues(self, node: Node) -> bool:
+        """Whether an addition to a part goes on with the memory of the one before."""
         base = node.inputs[0]
         return base.op == "index_add" and self.uses[base] == 1 and self.is_lane[base] == self.is_lane[node]
-
-    def _is_last_of_chain(self, node: Node) -> bool:
-        self._chained = getattr(self, "_chained", None) or self._find_chained()
-        return node not in self._chained
-
-    def _find_chained(self) -> set[Node]:
-        return {x.inputs[0] for x in self.graph.nodes if x.op == "index_add" and self._continues(x)}
 
     # -- values
 
@@ -287,7 +292,9 @@ class _Selection:
         view = self._whole(whole)
         if view.storage.blank is not None:
             view.storage.blank[_key(spec)] = False
-        return view.part(spec)
+        part = view.part(spec).reshaped(node.shape)
+        assert part is not None  # only axes of length 1 differ
+        return part
 
     def _whole(self, node: Node) -> View:
         """The memory of a node that is filled part by part, made when its first part is."""
@@ -449,14 +456,10 @@ class _Selection:
         )
 
     def _select_concatenate(self, node: Node) -> None:
-        whole = self._whole(node)
-        start = 0
-        for x in node.inputs:
-            spec = [(0, n, 1) for n in x.shape]
-            spec[node.attributes] = (start, x.shape[node.attributes], 1)
-            start += x.shape[node.attributes]
+        self.views[node] = whole = self._whole(node)
+        for x, spec in _joined_parts(node):
             if self.places.get(x, (None,))[0] is not node:
-                self._emit("copy", whole.part(tuple(spec)), self._read(x))
+                self._emit("copy", whole.part(spec), self._read(x))
         whole.storage.blank = None
 
     def _select_index_add(self, node: Node) -> None:
@@ -465,15 +468,12 @@ class _Selection:
         if self._continues(node):
             self.views[node] = whole = self.views[base]
         elif uniform(base) == 0:
-            last = node  # the whole belongs to the last of the chain, where its parts were planned to go
-            while last in self._chained:
-                (last,) = [x for x in self._adders[last] if x.inputs[0] is last]
-            self.views[node] = whole = self._whole(last)
+            self.views[node] = whole = self._whole(self.whole_of[node])
         else:
             source = self._read(base)
-            self.views[node] = whole = self._new(node)
+            self.views[node] = whole = self._new(self.whole_of[node])
             self._emit("copy", whole, source)
-        if value in self.places and self.places[value][0].op == "index_add" and self.uses[value] == 1:
+        if self.places.get(value, (None,))[0] is self.whole_of[node]:
             return
         target, blank = whole.part(spec), whole.storage.blank
         region = None if blank is None else blank[_key(spec)]
@@ -499,27 +499,15 @@ class _Selection:
         else:
             self._emit("multiply_add", target, a, b, target)
 
-    @property
-    def _adders(self) -> dict[Node, list[Node]]:
-        known = self.__dict__.get("_known_adders")
-        if known is None:
-            known = {}
-            for x in self.graph.nodes:
-                if x.op == "index_add":
-                    known.setdefault(x.inputs[0], []).append(x)
-            self.__dict__["_known_adders"] = known
-        return known
-
     def _select_gather(self, node: Node) -> None:
         source = self._packed(self._read(node.inputs[0]), self.is_lane[node])
-        self.views[node] = view = self._result(node)
+        self.views[node] = view = target = self._result(node)
         if not view.is_packed:
-            whole, view = view, packed(Storage(ARENA, node.dtype.char, self.is_lane[node], node.size), node.shape)
-            self.storages.append(view.storage)
-            self._append("gather", [node.size], [view, source, self._table(node)], [[1], [0], [1]])
-            self._emit("copy", whole, view)
-        else:
-            self._append("gather", [node.size], [view, source, self._table(node)], [[1], [0], [1]])
+            target = packed(Storage(ARENA, node.dtype.char, self.is_lane[node], node.size), node.shape)
+            self.storages.append(target.storage)
+        self._append("gather", [node.size], [target, source, self._table(node)], [[1], [0], [1]])
+        if target is not view:
+            self._emit("copy", view, target)
 
     def _select_scatter_add(self, node: Node) -> None:
         source = self._packed(self._read(node.inputs[0]), self.is_lane[node])
@@ -535,6 +523,17 @@ class _Selection:
         storage = Storage(CONSTANT, "q", False, table.array.size, data=table.array.ravel())
         self.storages.append(storage)
         return packed(storage, (storage.size,))
+
+
+def _joined_parts(node: Node) -> list[tuple[Node, Slices]]:
+    """The operands of a concatenation and where each goes."""
+    parts, start, axis = [], 0, node.attributes
+    for x in node.inputs:
+        spec = [(0, n, 1) for n in x.shape]
+        spec[axis] = (start, x.shape[axis], 1)
+        start += x.shape[axis]
+        parts.append((x, tuple(spec)))
+    return parts
 
 
 def _key(spec: Slices) -> tuple[slice, ...]:

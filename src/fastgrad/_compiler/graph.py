@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import trace_error
 from .tree import LEAF, Structure
 
 Shape = tuple[int, ...]
@@ -125,6 +126,9 @@ class Node:
         operands = ", ".join(f"%{x.id}" for x in self.inputs)
         kind = "bool " if self.is_bool else ""
         return f"%{self.id} = {self.op}({operands}) {self.attributes or ''} : {kind}{self.dtype} {self.shape}"
+
+    def __index__(self) -> int:
+        raise trace_error("a traced value is used as an integer", "use a constant such as x.shape[0]")
 
     def __add__(self, other: Operand) -> Node:
         return elementwise("add", self, other)

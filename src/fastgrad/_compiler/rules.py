@@ -47,7 +47,6 @@ from .graph import (
     slices,
     spread,
     transpose,
-    truth_as_number,
     uniform,
     where,
 )
@@ -148,7 +147,7 @@ def _dot(g: Node, times: Times, y: Node, a: Node, b: Node) -> tuple[Contribution
 def _extreme(g: Node, times: Times, y: Node, a: Node) -> tuple[Contribution, ...]:
     """Equal shares among the elements that attain the maximum or minimum."""
     axes = y.attributes
-    attained = truth_as_number(equal(a, spread(y, axes, a.shape)))
+    attained = equal(a, spread(y, axes, a.shape))
     share = g / reduction("sum", attained, axes)
     return (times(spread(share, axes, a.shape), attained),)
 

@@ -414,6 +414,8 @@ def _sum(a: Node, axes: tuple[int, ...]) -> Node | None:
         return scaled[0] * graph.reduction("sum", scaled[1], axes)
     if a.op in ("reshape", "transpose") and len(axes) == a.ndim:
         return graph.reduction("sum", a.inputs[0])
+    if a.op == "sum":
+        return graph.reduction("sum", a.inputs[0], _joined_axes(a, axes))
     return _sum_of_broadcast(a, axes, shape) if a.op == "broadcast" else None
 
 
@@ -429,6 +431,12 @@ def _sum_of_broadcast(a: Node, axes: tuple[int, ...], shape: tuple[int, ...]) ->
     rest = graph.broadcast(dropped, tuple(n for axis, n in enumerate(a.shape) if axis not in repeated))
     still = [axis - sum(gone < axis for gone in repeated) for axis in axes if axis not in repeated]
     return float(times) * graph.reduction("sum", rest, still)
+
+
+def _joined_axes(a: Node, axes: tuple[int, ...]) -> tuple[int, ...]:
+    """Axes of the operand of a reduction `a` that are gone after reducing `axes` of `a` as well."""
+    left = [axis for axis in range(a.inputs[0].ndim) if axis not in a.attributes]
+    return (*a.attributes, *(left[axis] for axis in axes))
 
 
 def _extreme(a: Node, axes: tuple[int, ...]) -> Node | None:

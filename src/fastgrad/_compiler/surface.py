@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import IndexingError, ShapeError, TraceError, describe
+from ..errors import indexing_error, shape_error, trace_error
 from . import graph
 from .graph import ELEMENTWISE, FLOAT32, FLOAT64, Frozen, Node, Shape
 
@@ -58,13 +58,13 @@ def full_like(a: Any, fill_value: Any, dtype: Any = None, shape: Any = None) -> 
 
 def constant_array(value: Any) -> np.ndarray:
     """A user's constant as an array of booleans, integers or floats; TraceError for anything else."""
+    if isinstance(value, np.ma.MaskedArray):  # asarray would drop the mask silently
+        raise trace_error("a masked array meets a traced array", "use np.where with the mask")
     array = np.asarray(value)
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
-        raise TraceError(
-            describe(
-                f"an array of dtype {array.dtype} meets a traced array",
-                "only booleans, integers, float32 and float64 can be mixed with traced arrays",
-            )
+        raise trace_error(
+            f"an array of dtype {array.dtype} meets a traced array",
+            "only booleans, integers, float32 and float64 can be mixed with traced arrays",
         )
     return array
 
@@ -78,7 +78,7 @@ def operands(*values: Any) -> list[Node]:
         kind = type(value)
         if kind is Node:
             if builder is not None and builder is not value.builder:
-                raise TraceError(describe(LEAK, LEAK_CURE))
+                raise trace_error(LEAK, LEAK_CURE)
             builder = value.builder
             dtypes.append(BOOL if value.is_bool else value.dtype)
         elif kind is float or kind is int:
@@ -87,7 +87,8 @@ def operands(*values: Any) -> list[Node]:
             value = constant_array(value)
             dtypes.append(value.dtype)
         constants.append(value)
-    assert builder is not None
+    if builder is None:
+        raise trace_error(NOT_AN_ARRAY, "pass a number or array")
     dtype = _float_of(dtypes, constants)
     return [
         graph.cast(value, dtype)
@@ -99,6 +100,7 @@ def operands(*values: Any) -> list[Node]:
     ]
 
 
+NOT_AN_ARRAY = "a traced value stands where NumPy needs a constant"
 LEAK = "a traced array from another call of a differentiated function is used here"
 LEAK_CURE = "pass it as an argument or return it; do not keep it in a global, a closure or an attribute"
 
@@ -113,9 +115,7 @@ def _float_of(dtypes: list[Any], values: Sequence[Any]) -> np.dtype:
 def as_node(a: Any) -> Node:
     """The array argument of a function; TraceError when the traced value is some other argument."""
     if type(a) is not Node:
-        raise TraceError(
-            describe("a traced value stands where NumPy needs a constant", "pass a number or array")
-        )
+        raise trace_error(NOT_AN_ARRAY, "pass a number or array")
     return a
 
 
@@ -127,10 +127,8 @@ def common_shape(name: str, *shapes: Shape) -> Shape:
         return np.broadcast_shapes(*shapes)
     except ValueError:
         listed = " and ".join(map(str, shapes))
-        raise ShapeError(
-            describe(
-                f"{name}: shapes {listed} do not broadcast", "make the last axes equal, or one of them 1"
-            )
+        raise shape_error(
+            f"{name}: shapes {listed} do not broadcast", "make the last axes equal, or one of them 1"
         ) from None
 
 
@@ -138,7 +136,7 @@ def refuse(**options: Any) -> None:
     """TraceError for an option that NumPy has and fastgrad does not, if it is given."""
     for name, value in options.items():
         if value is not None and value is not NO_VALUE:
-            raise TraceError(describe(f"the option {name}= cannot be traced", "leave it out"))
+            raise trace_error(f"the option {name}= cannot be traced", "leave it out")
 
 
 # ---- elementwise: ufuncs
@@ -162,9 +160,7 @@ def elementwise(op: str, *values: Any) -> Node:
     if op in ON_TRUTHS and all(x.is_bool for x in nodes):
         meaning = ON_TRUTHS[op]
         if meaning is None:
-            raise TraceError(
-                describe(f"{op} of truth values is not defined", "use np.logical_xor or np.logical_not")
-            )
+            raise trace_error(f"{op} of truth values is not defined", "use np.logical_xor or np.logical_not")
         op = meaning
     shape = common_shape(op, *[x.shape for x in nodes])
     return nodes[0].builder.make(op, tuple([graph.broadcast(x, shape) for x in nodes]))
@@ -180,9 +176,7 @@ def bitwise(name: str, op: str) -> Callable[..., Node]:
     def on_truths(*values: Any) -> Node:
         nodes = operands(*values)
         if not all(x.is_bool for x in nodes):
-            raise TraceError(
-                describe(f"{name} of floats is not defined", "it combines truth values: compare first")
-            )
+            raise trace_error(f"{name} of floats is not defined", "it combines truth values: compare first")
         return elementwise(op, *nodes)
 
     return on_truths
@@ -198,14 +192,12 @@ def truth(condition: Any) -> Any:
 def matmul(a: Any, b: Any) -> Node:
     a, b = operands(a, b)
     if not a.ndim or not b.ndim:
-        raise ShapeError(describe("matmul of a scalar", "use * for a product with a scalar"))
+        raise shape_error("matmul of a scalar", "use * for a product with a scalar")
     left = graph.reshape(a, (1, *a.shape)) if a.ndim == 1 else a
     right = graph.reshape(b, (*b.shape, 1)) if b.ndim == 1 else b
     if left.shape[-1] != right.shape[-2]:
-        raise ShapeError(
-            describe(
-                f"matmul: shapes {a.shape} and {b.shape} do not fit", "the inner axes must have equal lengths"
-            )
+        raise shape_error(
+            f"matmul: shapes {a.shape} and {b.shape} do not fit", "the inner axes must have equal lengths"
         )
     if left.ndim > 2 and right.ndim == 2:  # one product with all rows, instead of a copy of b for each
         rows = graph.reshape(left, (math.prod(left.shape[:-1]), left.shape[-1]))
@@ -252,6 +244,8 @@ UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
 
 # what to write instead of functions left out: by a formula they would miss the accuracy of the others
 CURES: dict[Any, str] = {
+    np.floor_divide: "x / y, or np.where for the pieces",
+    np.remainder: "np.where for the pieces",
     np.log2: "np.log(x) / np.log(2.0)",
     np.log10: "np.log(x) / np.log(10.0)",
     np.sinh: "(np.exp(x) - np.exp(-x)) / 2",
@@ -265,9 +259,7 @@ CURES: dict[Any, str] = {
 @numpy_function(np.where)
 def where(condition: Any, x: Any = None, y: Any = None) -> Node:
     if x is None or y is None:
-        raise TraceError(
-            describe("np.where with one argument has a result of unknown size", "use np.where(c, x, y)")
-        )
+        raise trace_error("np.where with one argument has a result of unknown size", "use np.where(c, x, y)")
     condition = truth(condition)
     nodes = [value for value in (condition, x, y) if type(value) is Node]
     if type(x) is Node or type(y) is Node:
@@ -280,7 +272,7 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Node:
     if type(condition) is not Node:
         condition = a.builder.copied_constant(condition, a.dtype)
     elif condition.builder is not a.builder:
-        raise TraceError(describe(LEAK, LEAK_CURE))
+        raise trace_error(LEAK, LEAK_CURE)
     shape = common_shape("where", condition.shape, a.shape, b.shape)
     chosen = (graph.cast(condition, a.dtype), a, b)
     return a.builder.make("where", tuple([graph.broadcast(node, shape) for node in chosen]))
@@ -309,9 +301,9 @@ def axes_of(a: Node, axis: Any) -> tuple[int, ...]:
     axes = [operator.index(n) for n in (axis if isinstance(axis, (tuple, list)) else (axis,))]
     for n in axes:
         if not -a.ndim <= n < a.ndim:
-            raise ShapeError(describe(f"axis {n} does not exist in an array of shape {a.shape}"))
+            raise shape_error(f"axis {n} does not exist in an array of shape {a.shape}")
     if len({n % a.ndim for n in axes}) != len(axes):
-        raise ShapeError(describe(f"axes {tuple(axes)} of an array of shape {a.shape} name one axis twice"))
+        raise shape_error(f"axes {tuple(axes)} of an array of shape {a.shape} name one axis twice")
     return tuple(n % a.ndim for n in axes)
 
 
@@ -337,7 +329,7 @@ def reducer(op: str) -> Callable[..., Node]:
         if arithmetic:
             a = as_count(a)
         elif not all(a.shape[axis] for axis in axes):
-            raise ShapeError(describe(f"{op} over no elements: the array has shape {a.shape}"))
+            raise shape_error(f"{op} over no elements: the array has shape {a.shape}")
         return kept(graph.reduction(op, a, axes), a, axes, keepdims)
 
     reduce.__name__ = op
@@ -406,7 +398,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> No
     if ord == "fro" or (ord == 2 and not matrix):
         ord = None
     if ord is not None and (matrix or ord not in (1, math.inf)):
-        raise TraceError(describe(f"the norm of order {ord!r} over {len(axes)} axes cannot be traced"))
+        raise trace_error(f"the norm of order {ord!r} over {len(axes)} axes cannot be traced")
     if ord == 1:
         return sum_(elementwise("absolute", x), axes, keepdims=keepdims)
     if ord == math.inf:
@@ -456,11 +448,8 @@ def tensordot(a: Any, b: Any, axes: Any = 2, name: str = "tensordot") -> Node:
     over_a, over_b = axes_of(a, _listed(axes[0])), axes_of(b, _listed(axes[1]))
     summed = tuple(a.shape[axis] for axis in over_a)
     if summed != tuple(b.shape[axis] for axis in over_b):
-        raise ShapeError(
-            describe(
-                f"{name}: shapes {a.shape} and {b.shape} do not fit",
-                "the axes summed must have equal lengths",
-            )
+        raise shape_error(
+            f"{name}: shapes {a.shape} and {b.shape} do not fit", "the axes summed must have equal lengths"
         )
     free_a = [axis for axis in range(a.ndim) if axis not in over_a]
     free_b = [axis for axis in range(b.ndim) if axis not in over_b]
@@ -490,15 +479,13 @@ def reshape(a: Any, shape: Any, order: str = "C", *, copy: Any = None) -> Node:
     if shape.count(-1) == 1 and known and a.size % known == 0:
         shape = tuple(a.size // known if n == -1 else n for n in shape)
     if -1 in shape or math.prod(shape) != a.size:
-        raise ShapeError(
-            describe(f"an array of shape {a.shape} has {a.size} elements: no reshape to {shape}")
-        )
+        raise shape_error(f"an array of shape {a.shape} has {a.size} elements: no reshape to {shape}")
     return graph.reshape(a, shape)
 
 
 def c_order(order: str) -> str:
     if order not in ("C", "K", "A"):
-        raise TraceError(describe(f"order={order!r} cannot be traced", "transpose first, then use order='C'"))
+        raise trace_error(f"order={order!r} cannot be traced", "transpose first, then use order='C'")
     return order
 
 
@@ -512,7 +499,7 @@ def transpose(a: Any, axes: Any = None) -> Node:
     a = as_node(a)
     axes = tuple(range(a.ndim))[::-1] if axes is None else axes_of(a, axes)
     if len(axes) != a.ndim:
-        raise ShapeError(describe(f"axes {axes} are not a permutation for an array of shape {a.shape}"))
+        raise shape_error(f"axes {axes} are not a permutation for an array of shape {a.shape}")
     return graph.transpose(a, axes)
 
 
@@ -543,7 +530,7 @@ def expand_dims(a: Any, axis: Any) -> Node:
 
 def one_axis_of(ndim: int, axis: Any) -> int:
     if not -ndim <= axis < ndim:
-        raise ShapeError(describe(f"axis {axis} does not exist in a result of {ndim} dimensions"))
+        raise shape_error(f"axis {axis} does not exist in a result of {ndim} dimensions")
     return axis % ndim
 
 
@@ -551,7 +538,7 @@ def one_axis_of(ndim: int, axis: Any) -> int:
 def squeeze(a: Any, axis: Any = None) -> Node:
     gone = [i for i, n in enumerate(as_node(a).shape) if n == 1] if axis is None else axes_of(a, axis)
     if any(a.shape[i] != 1 for i in gone):
-        raise ShapeError(describe(f"squeeze of axes {tuple(gone)} in shape {a.shape}: only length 1 can go"))
+        raise shape_error(f"squeeze of axes {tuple(gone)} in shape {a.shape}: only length 1 can go")
     return graph.reshape(a, tuple(n for i, n in enumerate(a.shape) if i not in gone))
 
 
@@ -559,7 +546,7 @@ def squeeze(a: Any, axis: Any = None) -> Node:
 def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Node:
     shape = _listed(shape)
     if common_shape("broadcast_to", as_node(array).shape, shape) != shape:
-        raise ShapeError(describe(f"an array of shape {array.shape} does not broadcast to {shape}"))
+        raise shape_error(f"an array of shape {array.shape} does not broadcast to {shape}")
     return graph.broadcast(array, shape)
 
 
@@ -589,9 +576,7 @@ def astype(
     if np.dtype(dtype) == BOOL:
         return truth(a)
     if np.dtype(dtype) not in (FLOAT32, FLOAT64):
-        raise TraceError(
-            describe(f"astype({np.dtype(dtype)}) has no derivative", "stay in float64 or float32")
-        )
+        raise trace_error(f"astype({np.dtype(dtype)}) has no derivative", "stay in float64 or float32")
     return graph.cast(graph.truth_as_number(a), np.dtype(dtype))
 
 
@@ -605,10 +590,10 @@ def concatenate(
         parts, axis = list(map(ravel, parts)), 0
     shapes = [x.shape for x in parts]
     if not parts[0].ndim:
-        raise ShapeError(describe("concatenate of scalars", "use np.stack"))
+        raise shape_error("concatenate of scalars", "use np.stack")
     axis = one_axis(parts[0], axis)
     if len({(*s[:axis], *s[axis + 1 :]) for s in shapes}) > 1 or len(set(map(len, shapes))) > 1:
-        raise ShapeError(describe(f"concatenate along axis {axis}: shapes {shapes} differ in other axes"))
+        raise shape_error(f"concatenate along axis {axis}: shapes {shapes} differ in other axes")
     return graph.concatenate(parts, axis)
 
 
@@ -617,7 +602,7 @@ def stack(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, cas
     refuse(out=out, dtype=dtype)
     parts = operands(*arrays)
     if len({x.shape for x in parts}) > 1:
-        raise ShapeError(describe(f"stack: shapes {[x.shape for x in parts]} differ", "make them equal"))
+        raise shape_error(f"stack: shapes {[x.shape for x in parts]} differ", "make them equal")
     return concatenate([expand_dims(x, axis) for x in parts], axis=one_axis_of(parts[0].ndim + 1, axis))
 
 
@@ -638,6 +623,18 @@ def column_stack(tup: Any) -> Node:
 
 
 FUNCTIONS |= {np.atleast_1d: at_least(1), np.atleast_2d: at_least(2)}
+
+
+def splitter(function: Any) -> Callable[..., list[Node]]:
+    def split(ary: Any, indices_or_sections: Any, axis: Any = 0) -> list[Node]:
+        axis = one_axis(as_node(ary), axis)
+        parts = function(np.arange(ary.shape[axis]), indices_or_sections)
+        return [graph.slice_axis(ary, axis, int(part[0]) if len(part) else 0, len(part)) for part in parts]
+
+    return split
+
+
+FUNCTIONS |= {function: splitter(function) for function in (np.split, np.array_split)}
 
 
 @numpy_function(np.diff)
@@ -664,7 +661,7 @@ def index(a: Node, key: Any) -> Node:
         return _index_by_table(a, key)
     n_used = sum(part is not None and part is not Ellipsis for part in parts)
     if n_used > a.ndim:
-        raise IndexingError(describe(f"{n_used} indices for an array of shape {a.shape}"))
+        raise indexing_error(f"{n_used} indices for an array of shape {a.shape}")
     if not any(part is Ellipsis for part in parts):
         parts = (*parts, Ellipsis)
     spec: list[tuple[int, int, int]] = []
@@ -685,7 +682,7 @@ def index(a: Node, key: Any) -> Node:
             axis, i = len(spec), operator.index(part)
             n = a.shape[axis]
             if not -n <= i < n:
-                raise IndexingError(describe(f"index {i} is out of bounds for axis {axis} with size {n}"))
+                raise indexing_error(f"index {i} is out of bounds for axis {axis} with size {n}")
             spec.append((i % n, 1, 1))
     return graph.reshape(graph.slices(a, tuple(spec)), tuple(shape))
 
@@ -704,18 +701,13 @@ def _index_by_table(a: Node, key: Any) -> Node:
     """Let NumPy index the element numbers; the result is the table to gather by."""
     traced = _traced_in(key)
     if traced is not None and traced.is_bool:
-        raise TraceError(
-            describe(
-                "a traced truth array is used as a mask: the size of the result would depend on values",
-                "np.where(mask, x, 0.0) keeps the shape",
-            )
+        raise trace_error(
+            "a traced truth array is used as a mask: the size of the result would depend on values",
+            "np.where(mask, x, 0.0) keeps the shape",
         )
     if traced is not None:
-        raise TraceError(
-            describe(
-                "a traced array is used as an index",
-                "index by constants, or select with np.where(i == k, ...)",
-            )
+        raise trace_error(
+            "a traced array is used as an index", "index by constants, or select with np.where(i == k, ...)"
         )
     return moved(lambda numbers: numbers[key], a)
 
@@ -726,7 +718,7 @@ def moved(move: Callable[..., Any], a: Any, *args: Any, **options: Any) -> Node:
     try:
         table = np.asarray(move(numbers, *args, **options))
     except IndexError as error:
-        raise IndexingError(describe(f"{error} (in an array of shape {a.shape})")) from None
+        raise indexing_error(f"{error} (in an array of shape {a.shape})") from None
     return graph.gather(a, Frozen(np.array(table, np.int64).ravel()), table.shape)
 
 
@@ -777,7 +769,7 @@ METHODS: dict[str, Callable[..., Any]] = {
 
 # NumPy gives a view on the same memory: writing to one would change the other
 VIEWS = frozenset({
-    reshape, ravel, transpose, swapaxes, moveaxis, squeeze, expand_dims, broadcast_to, flip, index,
+    reshape, ravel, transpose, swapaxes, moveaxis, squeeze, expand_dims, broadcast_to, flip,
     FUNCTIONS[np.atleast_1d], FUNCTIONS[np.atleast_2d], FUNCTIONS[np.diagonal], METHODS["reshape"],
     METHODS["transpose"], FUNCTIONS[np.rot90], FUNCTIONS[np.fliplr], FUNCTIONS[np.flipud], FUNCTIONS[np.real],
 })  # fmt: skip

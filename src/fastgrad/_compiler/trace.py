@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..errors import TraceAttributeError, TraceError, describe, nearest
+from ..errors import TraceError, attribute_error, nearest, trace_error
 from . import surface, tree
 from .graph import FLOAT32, FLOAT64, Builder, Graph, Node, Shape
 from .surface import FUNCTIONS, METHODS, NO_VALUE, REDUCTIONS, UFUNCS, VIEWS
@@ -145,28 +145,27 @@ class Traced:
         return (self[i] for i in range(self._node.shape[0]))
 
     def __getitem__(self, key: Any) -> Traced:
-        result = _call(surface.index, (self, key))
-        if result.shape == ():  # NumPy gives a number here, not a view
-            result._is_shared = False
-        return result
+        node = surface.index(_unwrap(self), _unwrap(key))
+        is_view = (
+            node.shape != () and node.op != "gather"
+        )  # as in NumPy: numbers and picked elements are copies
+        if is_view:
+            self._is_shared = True
+        return Traced(node, is_view)
 
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
-        raise TraceError(
-            describe(
-                f"assignment into a traced array of shape {self.shape}",
-                "build the result with np.stack, np.concatenate or np.where",
-            )
+        raise trace_error(
+            f"assignment into a traced array of shape {self.shape}",
+            "build the result with np.stack, np.concatenate or np.where",
         )
 
     # ---- NumPy's protocols
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         if options.pop("out", None) is not None:
-            raise TraceError(
-                describe(
-                    f"np.{ufunc.__name__} with a traced operand cannot write into an existing array",
-                    "write y = y + x instead of y += x or out=y",
-                )
+            raise trace_error(
+                f"np.{ufunc.__name__} with a traced operand cannot write into an existing array",
+                "write y = y + x instead of y += x or out=y",
             )
         table = {"__call__": UFUNCS, "reduce": REDUCTIONS}.get(method, {})
         function = table.get(ufunc)
@@ -192,23 +191,22 @@ class Traced:
         return _call(implementation, args, options)
 
     def __array__(self, *args: Any, **options: Any) -> NoReturn:
-        raise TraceError(
-            describe(
-                f"a traced array of shape {self.shape} would have to become a NumPy array with values",
-                "np.stack([...]) in place of np.array([...]); no np.asarray, no filling of NumPy arrays",
-            )
+        raise trace_error(
+            f"a traced array of shape {self.shape} would have to become a NumPy array with values",
+            "np.stack([...]) in place of np.array([...]); no np.asarray, no filling of NumPy arrays",
         )
 
     # ---- what needs a value that is not there
 
     def __bool__(self) -> NoReturn:
-        raise TraceError(
-            describe(
-                f"the truth of a traced array of shape {self.shape} is asked for, as by `if`, `while`, `and`,"
-                " `or`, `not`: the graph would record one branch only",
-                "np.where(condition, a, b) for `if`; np.logical_and, np.logical_or, np.logical_not for others",
-            )
+        raise trace_error(
+            f"the truth of a traced array of shape {self.shape} is asked for, as by `if`, `while`, `and`,"
+            " `or`, `not`: the graph would record one branch only",
+            "np.where(condition, a, b) for `if`; np.logical_and, np.logical_or, np.logical_not else",
         )
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)  # there is no number to format; prints in a function keep working
 
     def __float__(self) -> NoReturn:
         self._no_number(
@@ -232,14 +230,10 @@ class Traced:
     tolist = item
 
     def _no_number(self, kind: str, cure: str) -> NoReturn:
-        raise TraceError(
-            describe(f"a traced array of shape {self.shape} would have to become a Python {kind}", cure)
-        )
+        raise trace_error(f"a traced array of shape {self.shape} would have to become a Python {kind}", cure)
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise TraceError(
-            describe("a traced array cannot be pickled", "it lives only while its function is traced")
-        )
+        raise trace_error("a traced array cannot be pickled", "it lives only while its function is traced")
 
     def __copy__(self) -> Traced:
         return Traced(self._node)
@@ -250,20 +244,15 @@ class Traced:
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("_") or not hasattr(np.ndarray, name):
             raise AttributeError(f"a traced array has no attribute {name!r}")
-        raise TraceAttributeError(
-            describe(
-                f"the array attribute {name!r} cannot be traced",
-                nearest(name, [*METHODS, "shape", "T", "size"]),
-            )
+        raise attribute_error(
+            f"the array attribute {name!r} cannot be traced", nearest(name, [*METHODS, "shape", "T", "size"])
         )
 
 
 def _unknown(name: str, cure: str | None, known: Sequence[str]) -> NoReturn:
-    raise TraceError(
-        describe(
-            f"np.{name} cannot be traced",
-            f"write {cure}" if cure else nearest(name, known) or "use other functions",
-        )
+    raise trace_error(
+        f"np.{name} cannot be traced",
+        f"write {cure}" if cure else nearest(name, known) or "use other functions",
     )
 
 
@@ -282,8 +271,11 @@ def _call(function: Callable[..., Any], args: Sequence[Any], options: dict[str, 
         if type(args[0]) is Traced:
             args[0]._is_shared = True
         return Traced(result, is_shared=True)
-    if isinstance(result, tuple):
-        return tuple([Traced(x, is_shared=True) if type(x) is Node else x for x in result])
+    if type(result) is list or (type(result) is tuple and result and type(result[0]) is Node):
+        for x in args:  # several results are views of the operands
+            if type(x) is Traced:
+                x._is_shared = True
+        return type(result)([Traced(x, is_shared=True) for x in result])
     return result
 
 
@@ -291,7 +283,7 @@ def _unwrap(value: Any) -> Any:
     if type(value) is Traced:
         node = value._node
         if not node.builder.is_open:
-            raise TraceError(describe(surface.LEAK, surface.LEAK_CURE))
+            raise trace_error(surface.LEAK, surface.LEAK_CURE)
         return node
     if type(value) in (list, tuple):
         return type(value)([_unwrap(item) for item in value])
@@ -318,7 +310,7 @@ def _check_options(name: str, options: dict[str, Any], known: Any) -> dict[str, 
     """`options` without those left at None; TraceError for one that is not known."""
     for key in [key for key in options if key not in known and "options" not in known]:
         if options[key] is not None and options[key] is not NO_VALUE:
-            raise TraceError(describe(f"the option {key}= of {name} cannot be traced", "leave it out"))
+            raise trace_error(f"the option {key}= of {name} cannot be traced", "leave it out")
     return {key: value for key, value in options.items() if key in known or "options" in known}
 
 
@@ -360,17 +352,19 @@ def _in_place(operation: Callable[[Traced, Any], Any]) -> Callable[[Traced, Any]
         ):  # NumPy's scalars are immutable: the name is bound anew
             return result
         if self._is_shared:
-            raise TraceError(
-                describe(
-                    "an in-place operation on an argument or a view would change another array too",
-                    "write y = y + x instead of y += x",
-                )
+            raise trace_error(
+                "an in-place operation on an argument or a view would change another array too",
+                "write y = y + x instead of y += x",
             )
         surface.broadcast_to(result._node, self._node.shape)
         self._node = result._node
         return self
 
     return method
+
+
+def _refused(ufunc: np.ufunc) -> Callable[[Traced, Any], NoReturn]:
+    return lambda self, other: self.__array_ufunc__(ufunc, "__call__", self, other)
 
 
 def _method(function: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -394,6 +388,9 @@ for _symbol, _ufunc in {
     "ne": np.not_equal,
 }.items():  # fmt: skip
     setattr(Traced, f"__{_symbol}__", _operator(_ufunc, False))
+for _symbol, _ufunc in {"floordiv": np.floor_divide, "mod": np.remainder}.items():
+    setattr(Traced, f"__{_symbol}__", _refused(_ufunc))
+    setattr(Traced, f"__r{_symbol}__", _refused(_ufunc))
 for _symbol, _ufunc in {
     "neg": np.negative,
     "pos": np.positive,
