@@ -54,9 +54,6 @@ FG_INLINE void TYPED(store_some)(T *p, V v, int64_t n) {
 #endif
 }
 
-/* the larger of two; a NaN in a does not count */
-FG_INLINE V TYPED(larger)(V a, V b) { return PICK(a > b, a, b); }
-
 /* Eight rows at a time: as many streams as the hardware follows, and whole cache lines on the lanes' side. */
 enum { TYPED(ROWS_AT_ONCE) = 8 };
 

@@ -20,6 +20,8 @@
 #define FN(name) TYPED(fg_##name)
 #define ABS(x) FN(abs)(x)
 #define SQRT(x) FN(sqrt)(x)
+#define RATIO(a, b) TYPED(ratio)(a, b)
+#define ROOT(x) TYPED(root)(x)
 #define SPLAT(x) TYPED(splat)(x)
 
 #define T double

@@ -206,6 +206,30 @@ FG_INLINE vf32 ratio_f32(vf32 a, vf32 b) {
 #endif
 }
 
+/* the root of an x well inside the range, within 1 ulp; of 0, a root of next to nothing: for denominators */
+FG_INLINE vf64 root_f64(vf64 x) {
+#if defined(__AVX512F__)
+    x = at_least_f64(at_most_f64(x, 0x1p1000), 0x1p-1000);
+    vf64 y = _mm512_rsqrt14_pd(x), s = x * y, e = residual_f64(splat_f64(1), s, y);
+    return s + s * e * (0.5 + e * (0.375 + e * 0.3125)); /* s / sqrt(1 - e), e < 2^-13 */
+#else
+    return fg_sqrt_f64(x);
+#endif
+}
+FG_INLINE vf32 root_f32(vf32 x) {
+#if defined(__AVX512F__)
+    x = at_least_f32(at_most_f32(x, 0x1p120f), 0x1p-120f);
+    vf32 y = _mm512_rsqrt14_ps(x), s = x * y, e = residual_f32(splat_f32(1), s, y);
+    return s + s * e * 0.5f;
+#else
+    return fg_sqrt_f32(x);
+#endif
+}
+
+/* the larger of two; a NaN in a does not count */
+FG_INLINE vf64 larger_f64(vf64 a, vf64 b) { FG_BODY(vf64, FG_X86(max_pd)(a, b), vmaxnmq_f64(a, b), a[i] > b[i] ? a[i] : b[i]); }
+FG_INLINE vf32 larger_f32(vf32 a, vf32 b) { FG_BODY(vf32, FG_X86(max_ps)(a, b), vmaxnmq_f32(a, b), a[i] > b[i] ? a[i] : b[i]); }
+
 /* Adding and subtracting this number rounds to the nearest integer; the sum's low bits are that integer. */
 #define TO_INTEGER_f64 0x1.8p52
 #define TO_INTEGER_f32 0x1.8p23f

@@ -246,6 +246,12 @@ def test_random_graphs_keep_their_values(graph):
     assert len(again.nodes) <= len(simplify(graph, fuse=False).nodes)
 
 
+def test_the_gradient_of_a_quotient_divides_once_more():
+    graph = trace(lambda x, y: np.sum(np.sin(x / y)), [Input((3,)), Input((3,))])
+    graph = simplify(value_and_gradient(simplify(graph, fuse=False), [0, 1]))
+    assert [node.op for node in graph.nodes].count("divide") == 2
+
+
 def test_the_gradient_of_rosenbrock_is_small():
     def rosenbrock(x):
         return np.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)

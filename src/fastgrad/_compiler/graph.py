@@ -221,6 +221,10 @@ class Builder:
             )
         return node
 
+    def find(self, op: str, inputs: tuple[Node, ...], attributes: Any = ()) -> Node | None:
+        """The node for an operation if there is one already."""
+        return self._nodes.get((op, inputs, attributes))
+
     def input(self, shape: Shape, dtype: np.dtype) -> Node:
         """A new input."""
         number = self.n_inputs

@@ -230,8 +230,13 @@ def _multiply(a: Node, b: Node) -> Node | None:
     for x, y in ((a, b), (b, a)):
         if x.op == "negative":
             return -(x.inputs[0] * y)
-        if x.op == "divide" and uniform(x.inputs[0]) == 1:
-            return y / x.inputs[1]
+        if x.op == "divide":
+            top, bottom = x.inputs
+            if uniform(top) == 1:
+                return y / bottom
+            quotient = a.builder.find("divide", (y, bottom))  # both adjoints of a quotient share one division
+            if quotient is not None and y.id > top.id:  # one way only: the adjoint y is the newer
+                return top * quotient
     return None
 
 
