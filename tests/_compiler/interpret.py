@@ -45,6 +45,7 @@ MEANING: dict[str, Callable[..., np.ndarray]] = {
     "multiply_add": lambda a, b, c: a * b + c,
     "multiply_subtract": lambda a, b, c: a * b - c,
     "negative_multiply_add": lambda a, b, c: c - a * b,
+    "negative_multiply": lambda a, b: -(a * b),
     "multiply_guarded": lambda a, b: np.where(a == 0, 0, a * b),
     "sigmoid": sigmoid,
     "isnan": lambda a: truth(np.isnan(a), a),

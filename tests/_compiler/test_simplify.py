@@ -36,7 +36,7 @@ SMALLER = [
     (lambda x: x + x, ["multiply"]),
     (lambda x: 2 * (0.3 * x), ["multiply"]),
     (lambda x: 0.7 * (0.3 * x), ["multiply", "multiply"]),
-    (lambda x: -(3 * x), ["multiply"]),
+    (lambda x: -(3 * x), ["multiply", "negative"]),
     (lambda x: x / 4 * 2, ["multiply"]),
     (lambda x: x / 3, ["divide"]),
     (lambda x: (-x) * (-x), ["multiply"]),

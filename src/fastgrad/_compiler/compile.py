@@ -245,27 +245,29 @@ class _Selection:
             chain = [node]
             while self._continues(chain[-1]):
                 chain.append(chain[-1].inputs[0])
-            untouched = np.ones(node.shape, bool) if uniform(chain[-1].inputs[0]) == 0 else None
-            for link in reversed(chain):
-                value, spec = link.inputs[1], link.attributes
-                region = None if untouched is None else untouched[_key(spec)]
-                is_first = region is not None and bool(region.all())
-                if region is not None:
-                    region[...] = False
-                if is_first:
-                    self._place(value, node, spec)
+            links = chain[::-1]
+            is_blank = uniform(links[0].inputs[0]) == 0
+            firsts, lasts = _untouched(links), _untouched(chain)
+            for link in links:
+                value = link.inputs[1]
+                if is_blank and link in firsts:
+                    self._place(value, node, link.attributes, is_final=link in lasts)
                 elif value.op == "multiply" and self.uses[value] == 1 and value not in self.places:
                     self.deferred.add(value)
 
-    def _place(self, x: Node, whole: Node, spec: Slices) -> None:
-        """Plan to compute `x`, behind reshapes that move nothing, where it belongs."""
+    def _place(self, x: Node, whole: Node, spec: Slices, is_final: bool = True) -> None:
+        """Plan to compute `x`, behind reshapes that move nothing, where it belongs.
+
+        When its place is written once and for all, others may read it there.
+        """
         names = [x]
         while x.op == "reshape" and self.uses[x] == 1 and without_unit_axes(x.shape) == without_unit_axes(
             x.inputs[0].shape
         ):
             x = x.inputs[0]
             names.append(x)
-        is_movable = x.op in COMPUTED and self.uses[x] == 1 and x not in self.places and x.size > 0
+        is_movable = x.op in COMPUTED and (is_final or self.uses[x] == 1) and x not in self.places and x.size > 0
+        is_movable = is_movable and x not in self.graph.outputs
         if is_movable and self.is_lane[x] == self.is_lane[whole]:
             self.places.update(dict.fromkeys(names, (whole, spec)))
 
@@ -308,7 +310,7 @@ class _Selection:
         """The view of a value; what nobody wrote of it becomes zero first."""
         view = self.views[node]
         blank = view.storage.blank
-        if blank is not None:
+        if blank is not None and node not in self.places:
             view.storage.blank = None
             self._clear(packed(view.storage, blank.shape), blank)
         return view
@@ -458,7 +460,7 @@ class _Selection:
     def _select_concatenate(self, node: Node) -> None:
         self.views[node] = whole = self._whole(node)
         for x, spec in _joined_parts(node):
-            if self.places.get(x, (None,))[0] is not node:
+            if self.places.get(x) != (node, spec):
                 self._emit("copy", whole.part(spec), self._read(x))
         whole.storage.blank = None
 
@@ -473,7 +475,7 @@ class _Selection:
             source = self._read(base)
             self.views[node] = whole = self._new(self.whole_of[node])
             self._emit("copy", whole, source)
-        if self.places.get(value, (None,))[0] is self.whole_of[node]:
+        if self.places.get(value) == (self.whole_of[node], spec):
             return
         target, blank = whole.part(spec), whole.storage.blank
         region = None if blank is None else blank[_key(spec)]
@@ -523,6 +525,17 @@ class _Selection:
         storage = Storage(CONSTANT, "q", False, table.array.size, data=table.array.ravel())
         self.storages.append(storage)
         return packed(storage, (storage.size,))
+
+
+def _untouched(links: Sequence[Node]) -> set[Node]:
+    """Those of several additions to parts whose part none before has touched."""
+    found, blank = set(), np.ones(links[0].shape, bool)
+    for link in links:
+        region = blank[_key(link.attributes)]
+        if region.all():
+            found.add(link)
+        region[...] = False
+    return found
 
 
 def _joined_parts(node: Node) -> list[tuple[Node, Slices]]:

@@ -44,7 +44,8 @@ FLOAT32 = np.dtype(np.float32)
 # name: number of operands; csrc/ops.def says what each computes
 ELEMENTWISE: dict[str, int] = {
     "copy": 1, "negative": 1, "add": 2, "subtract": 2, "multiply": 2, "divide": 2, "power": 2,
-    "multiply_add": 3, "multiply_subtract": 3, "negative_multiply_add": 3, "multiply_guarded": 2,
+    "multiply_add": 3, "multiply_subtract": 3, "negative_multiply_add": 3, "negative_multiply": 2,
+    "multiply_guarded": 2,
     "less": 2, "less_equal": 2, "greater": 2, "greater_equal": 2, "equal": 2, "not_equal": 2,
     "logical_and": 2, "logical_or": 2, "logical_not": 1, "isnan": 1, "isfinite": 1,
     "where": 3, "maximum": 2, "minimum": 2, "absolute": 1, "sign": 1,

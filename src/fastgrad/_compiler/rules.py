@@ -85,6 +85,7 @@ PARTIALS: dict[str, Callable[..., tuple[Partial, ...]]] = {
     "multiply_add": lambda a, b, c, y: (b, a, 1.0),
     "multiply_subtract": lambda a, b, c, y: (b, a, -1.0),
     "negative_multiply_add": lambda a, b, c, y: (-b, -a, 1.0),
+    "negative_multiply": lambda a, b, y: (-b, -a),
     "less": lambda a, b, y: (None, None),
     "less_equal": lambda a, b, y: (None, None),
     "greater": lambda a, b, y: (None, None),

@@ -98,6 +98,7 @@ NUMPY: dict[str, Callable[..., Any]] = {
     "multiply_add": lambda a, b, c: a * b + c,
     "multiply_subtract": lambda a, b, c: a * b - c,
     "negative_multiply_add": lambda a, b, c: c - a * b,
+    "negative_multiply": lambda a, b: -(a * b),
     "multiply_guarded": lambda a, b: np.where(a == 0, 0, a * b),
     "sigmoid": lambda a: np.where(a < 0, np.exp(a) / (1 + np.exp(a)), 1 / (1 + np.exp(-a))),
 }
@@ -183,10 +184,13 @@ def _scaled(x: Node) -> tuple[float, Node] | None:
 def _negative(a: Node) -> Node | None:
     if a.op == "negative":
         return a.inputs[0]
-    if a.op == "subtract":
-        return a.inputs[1] - a.inputs[0]
-    scaled = _scaled(a)
-    return -scaled[0] * scaled[1] if scaled else None
+    return a.inputs[1] - a.inputs[0] if a.op == "subtract" else None
+
+
+def _common_factor(a: Node, b: Node) -> tuple[float, Node, Node] | None:
+    """(c, x, y) when a is c * x and b is c * y for a power of two: then c * (x + y) is as exact."""
+    x, y = _scaled(a), _scaled(b)
+    return (x[0], x[1], y[1]) if x and y and x[0] == y[0] and _is_power_of_two(x[0]) else None
 
 
 def _add(a: Node, b: Node) -> Node | None:
@@ -197,7 +201,10 @@ def _add(a: Node, b: Node) -> Node | None:
             return x - y.inputs[0]
         if y.op == "index_add" and uniform(y.inputs[0]) == 0:
             return graph.index_add(x, y.attributes, y.inputs[1])
-    return 2.0 * a if a is b else None
+    if a is b:
+        return 2.0 * a
+    common = _common_factor(a, b)
+    return common[0] * (common[1] + common[2]) if common else None
 
 
 def _subtract(a: Node, b: Node) -> Node | None:
@@ -207,7 +214,10 @@ def _subtract(a: Node, b: Node) -> Node | None:
         return -b
     if b.op == "negative":
         return a + b.inputs[0]
-    return -(a.inputs[0] + b) if a.op == "negative" else None
+    if a.op == "negative":
+        return -(a.inputs[0] + b)
+    common = _common_factor(a, b)
+    return common[0] * (common[1] - common[2]) if common else None
 
 
 def _multiply(a: Node, b: Node) -> Node | None:
@@ -217,10 +227,10 @@ def _multiply(a: Node, b: Node) -> Node | None:
     if c is not None:
         if c == 1:
             return b
-        if c == -1:
-            return -b
+        if c < 0:  # signs outwards, where sums take them up
+            return -(-c * b)
         if b.op == "negative":
-            return -c * b.inputs[0]
+            return -(c * b.inputs[0])
         scaled = _scaled(b)
         if scaled and (_is_power_of_two(c) or _is_power_of_two(scaled[0])):
             product = c * scaled[0]
@@ -230,6 +240,9 @@ def _multiply(a: Node, b: Node) -> Node | None:
     for x, y in ((a, b), (b, a)):
         if x.op == "negative":
             return -(x.inputs[0] * y)
+        scaled = _scaled(x)
+        if scaled and _is_power_of_two(scaled[0]):
+            return scaled[0] * (scaled[1] * y)
         if x.op == "divide":
             top, bottom = x.inputs
             if uniform(top) == 1:
@@ -501,6 +514,12 @@ def _fused(source: Graph) -> Graph:
                 return builder.make("multiply_subtract", (*operands[0].inputs, operands[1]))
             if product(node, 1):
                 return builder.make("negative_multiply_add", (*operands[1].inputs, operands[0]))
+        elif op == "negative" and product(node, 0):
+            a, b = operands[0].inputs
+            number = uniform(a)
+            if number is not None:
+                return builder.make("multiply", (graph.filled(b, -number), b))
+            return builder.make("negative_multiply", (a, b))
         elif op == "sum" and product(node, 0) and not any(x.op == "broadcast" for x in node.inputs[0].inputs):
             return builder.make("dot", operands[0].inputs, node.attributes)
         return builder.make(op, operands, node.attributes)
