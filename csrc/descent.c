@@ -31,7 +31,7 @@ typedef struct {
     int64_t *instance; /* of each lane, -1 when idle */
     int64_t *born;     /* the step at which the lane's instance started */
     double *rate, *power[2];
-    char *c[2], *hold, *stop, *state[2], *best_x, *best_value;
+    char *c[2], *frozen, *stop, *state[2], *best_x, *best_value;
 } block;
 
 typedef struct {
@@ -79,12 +79,12 @@ static int fill_lane(descent_run *run, block *b, int64_t lane, int64_t now) {
     const int64_t instance = atomic_fetch_add(&run->next, 1);
     if (instance >= d->batch) {
         b->instance[lane] = -1;
-        set_element(run, b->hold, lane, 2);
+        set_element(run, b->frozen, lane, 1);
         return 0;
     }
     b->instance[lane] = instance;
     b->born[lane] = now;
-    set_element(run, b->hold, lane, 0);
+    set_element(run, b->frozen, lane, 0);
     for (int64_t i = 0; i < p->n_inputs; i++) {
         const fg_buffer *buffer = &p->buffers[p->input[i]];
         const int64_t item = fg_item_size(buffer->dtype);
@@ -168,20 +168,30 @@ static lanes_state survey(const descent_run *run, block *b) {
     return s;
 }
 
-/* Writes out the lanes that stopped and gives them the next instances. */
+/* Freezes the active lanes that stop here or are out of iterations; whether there are any. */
+static int stop_lanes(const descent_run *run, block *b, int stops, int64_t now) {
+    int any = 0;
+    for (int64_t l = 0; !stops && l < run->n_lanes; l++)
+        set_element(run, b->stop, l, 0);
+    for (int64_t l = 0; l < run->n_lanes; l++)
+        if (b->instance[l] >= 0 && (element(run, b->stop, l) != 0 || now - b->born[l] >= run->d->maxiter)) {
+            set_element(run, b->frozen, l, 1);
+            any = 1;
+        }
+    return any;
+}
+
+/* Writes out the frozen lanes and gives them the next instances. */
 static void replace_stopped(descent_run *run, block *b, const lanes_state *state, int64_t now) {
     for (int64_t l = 1; state->together && l < run->n_lanes; l++)
         for (int i = 0; i < 2; i++)
             b->power[i][l] = b->power[i][0];
-    for (int64_t l = 0; l < run->n_lanes; l++) {
-        const int64_t t = now - b->born[l];
-        const int stop = (int)element(run, b->stop, l);
-        if (b->instance[l] >= 0 && (stop || t >= run->d->maxiter)) {
-            write_lane(run, b, l, t, stop ? (fg_outcome)(stop - 1) : FG_OUT_OF_ITERATIONS);
+    for (int64_t l = 0; l < run->n_lanes; l++)
+        if (b->instance[l] >= 0 && element(run, b->frozen, l) != 0) {
+            const int stop = (int)element(run, b->stop, l);
+            write_lane(run, b, l, now - b->born[l], stop ? (fg_outcome)(stop - 1) : FG_OUT_OF_ITERATIONS);
             fill_lane(run, b, l, now + 1);
         }
-        set_element(run, b->stop, l, 0);
-    }
 }
 
 static void work_on_descent(void *context, int worker) {
@@ -189,10 +199,11 @@ static void work_on_descent(void *context, int worker) {
     const fg_descent *d = run->d;
     block *b = &run->blocks[worker];
     void *const *base = b->workspace.base;
+    const fg_check check = {.size = run->size, .n_lanes = run->n_lanes, .gradient = base[run->gradient],
+                            .value = run->value < 0 ? NULL : base[run->value], .gtol = d->gtol, .stop = b->stop};
     fg_step step = {.size = run->size, .n_lanes = run->n_lanes, .x = base[run->x], .gradient = base[run->gradient],
-                    .value = run->value < 0 ? NULL : base[run->value], .state = {b->state[0], b->state[1]},
-                    .c = {b->c[0], b->c[1]}, .settings = d->settings, .gtol = d->gtol, .stop = b->stop};
-    fg_prepare prepare = {.n_lanes = run->n_lanes, .settings = d->settings, .learning_rate = b->rate,
+                    .state = {b->state[0], b->state[1]}, .c = {b->c[0], b->c[1]}, .settings = d->settings};
+    fg_prepare prepare = {.settings = d->settings, .learning_rate = b->rate,
                           .power = {b->power[0], b->power[1]}, .c = {b->c[0], b->c[1]}};
     int64_t now = 0, next_look = 0, look_every = 1;
     double last_look = fg_clock();
@@ -206,17 +217,17 @@ static void work_on_descent(void *context, int worker) {
             record(run, b, now);
         if (d->keep_best)
             keep_best(run, b);
-        const int at_limit = now >= state.first_limit;
-        for (int64_t l = 0; at_limit && l < run->n_lanes; l++)
-            if (b->instance[l] >= 0 && now - b->born[l] >= d->maxiter)
-                set_element(run, b->hold, l, 1);
         if (fresh || updates[d->update].n_powers) {
             prepare.n = state.together && !d->learning_rate_is_lane ? 1 : run->n_lanes;
             run->kernels->prepare[d->update][run->dtype](&prepare);
+            step.c_is_lane = prepare.n > 1;
             fresh = 0;
         }
-        step.hold = at_limit || state.n_active < run->n_lanes ? b->hold : NULL;
-        if (run->kernels->step[d->update][run->dtype](&step) || at_limit) {
+        const int stops = run->kernels->check[run->dtype](&check);
+        const int changes = (stops || now >= state.first_limit) && stop_lanes(run, b, stops, now);
+        step.frozen = changes || state.n_active < run->n_lanes ? b->frozen : NULL;
+        run->kernels->step[d->update][run->dtype](&step);
+        if (changes) {
             replace_stopped(run, b, &state, now);
             state = survey(run, b);
             fresh = 1;
@@ -236,7 +247,7 @@ static void work_on_descent(void *context, int worker) {
 static void destroy_block(block *b) {
     fg_workspace_destroy(&b->workspace);
     void *owned[] = {b->instance, b->born,     b->rate,     b->power[0], b->power[1], b->c[0],      b->c[1],
-                     b->hold,     b->stop,     b->state[0], b->state[1], b->best_x,   b->best_value};
+                     b->frozen,     b->stop,     b->state[0], b->state[1], b->best_x,   b->best_value};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         fg_free(owned[i]);
 }
@@ -252,11 +263,11 @@ static fg_status create_block(const descent_run *run, void *uniform, void *const
     b->instance = fg_alloc(lanes, sizeof *b->instance);
     b->born = fg_alloc(lanes, sizeof *b->born);
     b->rate = fg_alloc(lanes, sizeof *b->rate);
-    b->hold = fg_alloc(lanes, item);
+    b->frozen = fg_alloc(lanes, item);
     b->stop = fg_alloc(lanes, item);
     b->best_x = fg_alloc(d->keep_best ? point : 0, item);
     b->best_value = fg_alloc(d->keep_best ? lanes : 0, item);
-    int complete = b->instance && b->born && b->rate && b->hold && b->stop && b->best_x && b->best_value;
+    int complete = b->instance && b->born && b->rate && b->frozen && b->stop && b->best_x && b->best_value;
     for (int i = 0; i < 2; i++) {
         b->power[i] = fg_alloc(lanes, sizeof *b->power[i]);
         b->c[i] = fg_alloc(lanes, item);
@@ -292,7 +303,8 @@ fg_status fg_descend(const fg_descent *d, fg_poll poll, void *poll_context, fg_e
         return status;
     const fg_program *p = d->program;
     const fg_buffer *x = &p->buffers[p->input[0]];
-    descent_run run = {.d = d, .kernels = fg_active_kernels(), .n_lanes = fg_lanes_for(p, d->batch),
+    const int64_t state_bytes = updates[d->update].n_states * x->size * fg_item_size(x->dtype);
+    descent_run run = {.d = d, .kernels = fg_active_kernels(), .n_lanes = fg_lanes_for(p, d->batch, state_bytes),
                        .size = x->size, .dtype = x->dtype, .item = (int)fg_item_size(x->dtype), .x = p->input[0],
                        .value = p->n_outputs == 2 ? p->output[0] : -1, .gradient = p->output[p->n_outputs - 1],
                        .poll = poll, .poll_context = poll_context, .next_poll = fg_clock() + 0.01};

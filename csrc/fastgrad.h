@@ -104,8 +104,6 @@ fg_dtype fg_program_input_dtype(const fg_program *program, int i);
 fg_dtype fg_program_output_dtype(const fg_program *program, int i);
 int fg_program_input_is_lane(const fg_program *program, int i);
 int fg_program_output_is_lane(const fg_program *program, int i);
-/* Lanes of a block: 1, or a power of two from 16 to 128; a function of the program alone. */
-int64_t fg_program_block_lanes(const fg_program *program);
 /* Rough cost of one evaluation of one lane in nanoseconds: decides on threads and on releasing locks. */
 double fg_program_cost(const fg_program *program);
 

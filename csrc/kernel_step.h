@@ -1,4 +1,65 @@
-/* Template, per dtype: one step of descent for a block of lanes, by the update rules of updates.def. */
+/* Template, per dtype: which lanes of a descent stop, and one step of those that go on, by the rules of updates.def. */
+
+enum { TYPED(STRIPS) = 4 };
+
+/* As integers, magnitudes compare like numbers, and infinities and NaN stand above them all. */
+FG_INLINE M TYPED(magnitude)(V x) { return (M)ABS(x); }
+
+static int TYPED(stop_of)(const fg_check *check, T largest, T value) {
+    return !isfinite(largest) || !isfinite(value) ? 1 + FG_NON_FINITE : largest <= (T)check->gtol ? 1 + FG_CONVERGED : 0;
+}
+
+/* The components of one lane side by side. */
+static int TYPED(check_alone)(const fg_check *check) {
+    const T *g = check->gradient;
+    const int64_t size = check->size;
+    M largest = {0};
+    for (int64_t i = 0; i < size; i += N)
+        largest = TYPED(larger)(
+            largest, TYPED(magnitude)(size - i < N ? TYPED(load_some)(g + i, size - i) : TYPED(load)(g + i)));
+    for (int j = 1; j < N; j++)
+        largest[0] = largest[j] > largest[0] ? largest[j] : largest[0];
+    const int stop = TYPED(stop_of)(check, ((V)largest)[0], check->value ? *(const T *)check->value : 0);
+    *(T *)check->stop = (T)stop;
+    return stop;
+}
+
+/* Mostly no lane stops: all lanes' largest components together have a maximum that is finite and a minimum above
+ * gtol. Only else does it matter which. */
+static int TYPED(check)(const fg_check *check) {
+    const int64_t L = check->n_lanes, size = check->size;
+    const T *g = check->gradient, *value = check->value;
+    T *stop = check->stop;
+    if (L == 1)
+        return TYPED(check_alone)(check);
+    M most = {0}, least = (M)K(INFINITY);
+    for (int64_t l = 0; l < L; l += TYPED(STRIPS) * N) { /* side by side, as rows may share cache sets */
+        M largest[TYPED(STRIPS)] = {{0}};
+        const int n_strips = L - l < TYPED(STRIPS) * N ? (int)((L - l) / N) : TYPED(STRIPS);
+        for (int64_t i = 0; i < size; i++)
+#pragma GCC unroll 4
+            for (int k = 0; k < TYPED(STRIPS); k++)
+                if (k < n_strips)
+                    largest[k] = TYPED(larger)(largest[k], TYPED(magnitude)(TYPED(load)(g + i * L + l + k * N)));
+#pragma GCC unroll 4
+        for (int k = 0; k < TYPED(STRIPS); k++)
+            if (k < n_strips) {
+                most = TYPED(larger)(most, largest[k]);
+                least = TYPED(smaller)(least, largest[k]);
+                if (value)
+                    most = TYPED(larger)(most, TYPED(magnitude)(TYPED(load)(value + l + k * N)));
+            }
+    }
+    if (!TYPED(any)((most >= (M)K(INFINITY)) | ((V)least <= K(check->gtol))))
+        return 0;
+    for (int64_t l = 0; l < L; l++) {
+        M largest = {0};
+        for (int64_t i = 0; i < size; i++)
+            largest = TYPED(larger)(largest, TYPED(magnitude)(SPLAT(g[i * L + l])));
+        stop[l] = (T)TYPED(stop_of)(check, ((V)largest)[0], value ? value[l] : 0);
+    }
+    return 1;
+}
 
 typedef struct {
     V x, u, w;
@@ -6,18 +67,15 @@ typedef struct {
 
 typedef TYPED(point) (*TYPED(update))(TYPED(point) at, V g, V c0, V c1, const V *setting, const V *rest);
 
-/* One component of N lanes, or N components of one lane (the first `some` of them when that is not 0). */
-FG_INLINE void TYPED(update_at)(T *x, T *u, T *w, V g, V c0, V c1, M frozen, int some_frozen, int n_states,
-                                int64_t some, const V *setting, const V *rest, TYPED(update) update) {
+/* N neighbouring components, or the first `some` of them when that is not 0. */
+FG_INLINE void TYPED(step_at)(T *x, T *u, T *w, const T *g, const T *c0, const T *c1, const V *c_of_all, const T *frozen,
+                              int n_states, int64_t some, const V *setting, const V *rest, TYPED(update) update) {
 #define LOAD(p) (some ? TYPED(load_some)(p, some) : TYPED(load)(p))
 #define STORE(p, v) (some ? TYPED(store_some)(p, v, some) : TYPED(store)(p, v))
-    TYPED(point) at = {LOAD(x), {0}, {0}};
-    if (n_states > 0)
-        at.u = LOAD(u);
-    if (n_states > 1)
-        at.w = LOAD(w);
-    TYPED(point) next = update(at, g, c0, c1, setting, rest);
-    STORE(x, some_frozen ? PICK(frozen, at.x, next.x) : next.x);
+    TYPED(point) at = {LOAD(x), n_states > 0 ? LOAD(u) : (V){0}, n_states > 1 ? LOAD(w) : (V){0}};
+    TYPED(point) next =
+        update(at, LOAD(g), c0 ? LOAD(c0) : c_of_all[0], c0 ? LOAD(c1) : c_of_all[1], setting, rest);
+    STORE(x, frozen ? PICK(LOAD(frozen) != K(0), at.x, next.x) : next.x);
     if (n_states > 0)
         STORE(u, next.u);
     if (n_states > 1)
@@ -26,75 +84,32 @@ FG_INLINE void TYPED(update_at)(T *x, T *u, T *w, V g, V c0, V c1, M frozen, int
 #undef STORE
 }
 
-/* A block of one lane: its components fill the vectors. */
-FG_INLINE int TYPED(step_alone)(const fg_step *s, int n_states, const V *setting, const V *rest,
-                                TYPED(update) update) {
-    const T *g = s->gradient;
-    T *x = s->x, *u = s->state[0], *w = s->state[1];
-    V largest = {0}, finite = {0};
-    for (int64_t i = 0; i < s->size; i += N) {
-        V gi = s->size - i < N ? TYPED(load_some)(g + i, s->size - i) : TYPED(load)(g + i);
-        largest = TYPED(larger)(ABS(gi), largest);
-        finite += gi * K(0);
-    }
-    T most = 0;
-    int broken = s->value && !isfinite(*(const T *)s->value);
-    for (int j = 0; j < N; j++) {
-        most = largest[j] > most ? largest[j] : most;
-        broken |= finite[j] != finite[j];
-    }
-    const int stops = broken || most <= (T)s->gtol, held = s->hold && *(const T *)s->hold != 0;
-    *(T *)s->stop = stops ? (T)(1 + (broken ? FG_NON_FINITE : FG_CONVERGED)) : 0;
-    if (stops || held)
-        return stops;
-    const V c0 = SPLAT(*(const T *)s->c[0]), c1 = SPLAT(*(const T *)s->c[1]);
-    int64_t i = 0;
-    for (; i + N <= s->size; i += N)
-        TYPED(update_at)(x + i, u + i, w + i, TYPED(load)(g + i), c0, c1, (M){0}, 0, n_states, 0, setting, rest, update);
-    if (i < s->size)
-        TYPED(update_at)(x + i, u + i, w + i, TYPED(load_some)(g + i, s->size - i), c0, c1, (M){0}, 0, n_states,
-                         s->size - i, setting, rest, update);
-    return 0;
-}
-
-FG_INLINE int TYPED(step)(const fg_step *s, int n_states, int n_settings, TYPED(update) update) {
-    const int64_t L = s->n_lanes;
+/* When no lane differs from another the block is one run of memory, else a row at a time. */
+FG_INLINE void TYPED(step)(const fg_step *step, int n_states, int n_settings, TYPED(update) update) {
     V setting[3] = {{0}}, rest[3] = {{0}};
     for (int i = 0; i < n_settings; i++) {
-        setting[i] = K(s->settings[i]);
-        rest[i] = K(1.0 - s->settings[i]);
+        setting[i] = K(step->settings[i]);
+        rest[i] = K(1.0 - step->settings[i]);
     }
-    if (L == 1)
-        return TYPED(step_alone)(s, n_states, setting, rest, update);
-    const V gtol = K(s->gtol);
-    int any = 0;
-    for (int64_t l = 0; l < L; l += N) {
-        const T *g = (const T *)s->gradient + l;
-        /* infinities and NaN leave a NaN in `finite`, else it stays zero */
-        V largest = {0}, finite = s->value ? TYPED(load)((const T *)s->value + l) * K(0) : (V){0};
-        for (int64_t i = 0; i < s->size; i++) {
-            V gi = TYPED(load)(g + i * L);
-            largest = TYPED(larger)(ABS(gi), largest);
-            finite += gi * K(0);
-        }
-        const M broken = finite != finite, converged = ~broken & (largest <= gtol);
-        M frozen = broken | converged;
-        if (s->hold || TYPED(any)(frozen)) {
-            V hold = s->hold ? TYPED(load)((const T *)s->hold + l) : (V){0};
-            V stop = PICK(broken, K(1 + FG_NON_FINITE), PICK(converged, K(1 + FG_CONVERGED), K(0)));
-            stop = PICK(hold == K(2), K(0), stop);
-            TYPED(store)((T *)s->stop + l, stop);
-            any |= TYPED(any)(stop != K(0));
-            frozen |= hold != K(0);
-        }
-        const V c0 = TYPED(load)((const T *)s->c[0] + l), c1 = TYPED(load)((const T *)s->c[1] + l);
-        const int some_frozen = TYPED(any)(frozen);
-        T *x = (T *)s->x + l, *u = (T *)s->state[0] + l, *w = (T *)s->state[1] + l;
-        for (int64_t i = 0; i < s->size; i++)
-            TYPED(update_at)(x + i * L, u + i * L, w + i * L, TYPED(load)(g + i * L), c0, c1, frozen, some_frozen,
-                             n_states, 0, setting, rest, update);
+    const int by_lane = step->c_is_lane || step->frozen;
+    const int64_t n_rows = by_lane ? step->size : 1;
+    const int64_t width = by_lane ? step->n_lanes : step->size * step->n_lanes;
+    T *x = step->x, *u = step->state[0], *w = step->state[1];
+    const T *g = step->gradient, *c[2] = {step->c[0], step->c[1]}, *frozen = step->frozen;
+    const V all[2] = {SPLAT(*c[0]), SPLAT(*c[1])};
+    for (int64_t r = 0; r < n_rows; r++) {
+#define STEP_AT(some)                                                                                          \
+    TYPED(step_at)(x + i, u + i, w + i, g + i, step->c_is_lane ? c[0] + i : NULL, c[1] + i, all,               \
+                   frozen ? frozen + i : NULL, n_states, some, setting, rest, update)
+        int64_t i = 0;
+        for (; i + N <= width; i += N)
+            STEP_AT(0);
+        if (i < width)
+            STEP_AT(width - i);
+#undef STEP_AT
+        x += width, g += width;
+        u += n_states > 0 ? width : 0, w += n_states > 1 ? width : 0;
     }
-    return any;
 }
 
 #define s(i) setting[i]
@@ -107,8 +122,8 @@ FG_INLINE int TYPED(step)(const fg_step *s, int n_states, int n_settings, TYPED(
         statement;                                                                                             \
         return (TYPED(point)){x, u, w};                                                                        \
     }                                                                                                          \
-    static int TYPED(step_##name)(const fg_step *step) {                                                       \
-        return TYPED(step)(step, states, settings, TYPED(update_##name));                                      \
+    static void TYPED(step_##name)(const fg_step *step) {                                                      \
+        TYPED(step)(step, states, settings, TYPED(update_##name));                                             \
     }
 #include "updates.def"
 #undef s
@@ -127,10 +142,5 @@ FG_INLINE int TYPED(step)(const fg_step *s, int n_states, int n_settings, TYPED(
             out1[l] = (T)(c1_);                                                                                \
             (void)rate;                                                                                        \
         }                                                                                                      \
-        if (p->n == 1)                                                                                         \
-            for (int64_t l = 1; l < p->n_lanes; l++) {                                                         \
-                out0[l] = out0[0];                                                                             \
-                out1[l] = out1[0];                                                                             \
-            }                                                                                                  \
     }
 #include "updates.def"

@@ -72,6 +72,7 @@ const fg_kernels PASTE(fg_kernels_, FG_ISA) = {
     .gemm = BOTH(gemm),
     .lanes_in = BOTH(lanes_in),
     .lanes_out = BOTH(lanes_out),
+    .check = BOTH(check),
     .step =
         {
 #define UPDATE(name, states, settings, powers, c0, c1, statement) BOTH(step_##name),

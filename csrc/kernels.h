@@ -37,26 +37,31 @@ typedef void (*fg_gemm_kernel)(const fg_gemm *gemm, const void *a, const void *b
 /* Between n rows of an array (n, size) and the lanes of a block (size, n_lanes); lanes past n are left alone. */
 typedef void (*fg_lanes_kernel)(int64_t n, int64_t size, int64_t n_lanes, const void *from, void *to);
 
-/* One step of descent for a block of lanes (1, or a multiple of 16): which lanes stop, and the update of those that
- * do not. */
+/* Whether any lane of a block (1, or a multiple of 16) stops; only then `stop` gets 0, or 1 + fg_outcome, for each. */
 typedef struct {
     int64_t size, n_lanes;
-    void *x;
-    const void *gradient;
-    const void *value;  /* (n_lanes,) or NULL */
-    void *state[2];     /* (size, n_lanes) */
-    const void *c[2];   /* (n_lanes,): the rule's coefficients of this step */
-    const double *settings;
+    const void *gradient; /* (size, n_lanes) */
+    const void *value;    /* (n_lanes,) or NULL */
     double gtol;
-    const void *hold;   /* (n_lanes,) or NULL: 1 keeps a lane's point, 2 also lets it not stop */
-    void *stop;         /* (n_lanes,), zero before: 1 + fg_outcome for lanes that stop */
-} fg_step;
-typedef int (*fg_step_kernel)(const fg_step *step); /* whether any lane stops */
+    void *stop; /* (n_lanes,) */
+} fg_check;
+typedef int (*fg_check_kernel)(const fg_check *check);
 
-/* The coefficients of lanes 0 to n - 1 after advancing the running powers settings[0]^t and settings[1]^t. n is
- * n_lanes, or 1 when all lanes step alike: then they all get the first one's. */
+/* One step of descent for a block of lanes. */
 typedef struct {
-    int64_t n, n_lanes;
+    int64_t size, n_lanes;
+    void *x, *state[2];   /* (size, n_lanes) */
+    const void *gradient; /* (size, n_lanes) */
+    const void *c[2];     /* the rule's coefficients of this step: (n_lanes,), or one number for all lanes */
+    int c_is_lane;
+    const double *settings;
+    const void *frozen; /* (n_lanes,) or NULL: not 0 keeps a lane's point */
+} fg_step;
+typedef void (*fg_step_kernel)(const fg_step *step);
+
+/* The coefficients of lanes 0 to n - 1 after advancing the running powers settings[0]^t and settings[1]^t. */
+typedef struct {
+    int64_t n;
     const double *settings;
     const double *learning_rate; /* (n,) */
     double *power[2];            /* (n,) */
@@ -71,6 +76,7 @@ typedef struct {
     fg_fold_kernel fold[FG_N_OPS][FG_N_FLOATS]; /* reductions and dot */
     fg_gemm_kernel gemm[FG_N_FLOATS];
     fg_lanes_kernel lanes_in[FG_N_FLOATS], lanes_out[FG_N_FLOATS];
+    fg_check_kernel check[FG_N_FLOATS];
     fg_step_kernel step[FG_N_UPDATES][FG_N_FLOATS];
     fg_prepare_kernel prepare[FG_N_UPDATES][FG_N_FLOATS];
 } fg_kernels;

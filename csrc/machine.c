@@ -535,12 +535,21 @@ fg_status fg_shared_create(const fg_program *p, const fg_plan *plan, const void 
     return FG_OK;
 }
 
-int64_t fg_lanes_for(const fg_program *program, int64_t batch) {
-    enum { LEAST = 16, BLOCKS = 8 };
-    const int64_t most = fg_program_block_lanes(program);
-    int64_t lanes = (batch / BLOCKS + LEAST - 1) / LEAST * LEAST;
-    lanes = lanes < 2 * LEAST && batch > LEAST ? 2 * LEAST : lanes < LEAST ? LEAST : lanes;
-    return batch == 1 ? 1 : lanes < most ? lanes : most;
+/* A block's live values should stay in L1; where even 16 lanes do not fit there (large instances), they still pay as
+ * long as L2 holds them; past that one instance alone fills the vectors. A small batch is cut into several blocks. */
+int64_t fg_lanes_for(const fg_program *p, int64_t batch, int64_t more_bytes) {
+    enum { L1_BYTES = 40 << 10, L2_BYTES = 2 << 20, MOST = 256, FEW = 32, LEAST = 16, BLOCKS = 8 };
+    int64_t bytes = p->lane_bytes + more_bytes, lanes = MOST;
+    for (int64_t i = 0; i < p->n_buffers; i++)
+        if (p->buffers[i].is_lane && (p->buffers[i].role == FG_INPUT || p->buffers[i].role == FG_OUTPUT))
+            bytes += p->buffers[i].size * fg_item_size(p->buffers[i].dtype);
+    while (lanes > LEAST && lanes * bytes > L1_BYTES)
+        lanes /= 2;
+    if (batch == 1 || lanes * bytes > L2_BYTES)
+        return 1;
+    while (lanes > FEW && lanes * BLOCKS > batch)
+        lanes /= 2;
+    return batch <= LEAST ? LEAST : lanes;
 }
 
 int fg_workers_for(double nanoseconds, int64_t n_blocks) {
@@ -556,7 +565,7 @@ fg_status fg_evaluate_batch(const fg_program *program, int64_t batch, const void
                             void *const *outputs, fg_poll poll, void *poll_context, fg_error *error) {
     if (batch < 1)
         return fg_fail(error, FG_INVALID_VALUE, "the batch must have at least one instance");
-    const int64_t n_lanes = fg_lanes_for(program, batch);
+    const int64_t n_lanes = fg_lanes_for(program, batch, 0);
     const int n_workers = fg_workers_for(program->cost * (double)batch, (batch + n_lanes - 1) / n_lanes);
     batch_run run = {.program = program, .kernels = fg_active_kernels(), .batch = batch, .n_lanes = n_lanes,
                      .inputs = inputs, .outputs = outputs, .poll = poll, .poll_context = poll_context,

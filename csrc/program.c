@@ -347,17 +347,3 @@ fg_dtype fg_program_output_dtype(const fg_program *p, int i) { return (fg_dtype)
 int fg_program_input_is_lane(const fg_program *p, int i) { return p->buffers[p->input[i]].is_lane; }
 int fg_program_output_is_lane(const fg_program *p, int i) { return p->buffers[p->output[i]].is_lane; }
 double fg_program_cost(const fg_program *p) { return p->cost; }
-
-/* A block's live values should stay in L1; where even 16 lanes do not fit there (large instances), they still pay as
- * long as L2 holds them; past that one instance alone fills the vectors. */
-int64_t fg_program_block_lanes(const fg_program *p) {
-    enum { L1_BYTES = 40 << 10, L2_BYTES = 2 << 20, MOST = 256, LEAST = 16 };
-    int64_t bytes = p->lane_bytes;
-    for (int64_t i = 0; i < p->n_buffers; i++)
-        if (p->buffers[i].is_lane && (p->buffers[i].role == FG_INPUT || p->buffers[i].role == FG_OUTPUT))
-            bytes += p->buffers[i].size * fg_item_size(p->buffers[i].dtype);
-    int64_t lanes = MOST;
-    while (lanes > LEAST && lanes * bytes > L1_BYTES)
-        lanes /= 2;
-    return lanes * bytes > L2_BYTES ? 1 : lanes;
-}

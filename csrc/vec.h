@@ -226,9 +226,18 @@ FG_INLINE vf32 root_f32(vf32 x) {
 #endif
 }
 
-/* the larger of two; a NaN in a does not count */
-FG_INLINE vf64 larger_f64(vf64 a, vf64 b) { FG_BODY(vf64, FG_X86(max_pd)(a, b), vmaxnmq_f64(a, b), a[i] > b[i] ? a[i] : b[i]); }
-FG_INLINE vf32 larger_f32(vf32 a, vf32 b) { FG_BODY(vf32, FG_X86(max_ps)(a, b), vmaxnmq_f32(a, b), a[i] > b[i] ? a[i] : b[i]); }
+/* the larger and the smaller of two vectors of integers */
+#if defined(__AVX512F__)
+FG_INLINE vi64 larger_f64(vi64 a, vi64 b) { return (vi64)_mm512_max_epi64((__m512i)a, (__m512i)b); }
+FG_INLINE vi64 smaller_f64(vi64 a, vi64 b) { return (vi64)_mm512_min_epi64((__m512i)a, (__m512i)b); }
+FG_INLINE vi32 larger_f32(vi32 a, vi32 b) { return (vi32)_mm512_max_epi32((__m512i)a, (__m512i)b); }
+FG_INLINE vi32 smaller_f32(vi32 a, vi32 b) { return (vi32)_mm512_min_epi32((__m512i)a, (__m512i)b); }
+#else
+FG_INLINE vi64 larger_f64(vi64 a, vi64 b) { return (vi64)pick_f64(a > b, (vf64)a, (vf64)b); }
+FG_INLINE vi64 smaller_f64(vi64 a, vi64 b) { return (vi64)pick_f64(a < b, (vf64)a, (vf64)b); }
+FG_INLINE vi32 larger_f32(vi32 a, vi32 b) { return (vi32)pick_f32(a > b, (vf32)a, (vf32)b); }
+FG_INLINE vi32 smaller_f32(vi32 a, vi32 b) { return (vi32)pick_f32(a < b, (vf32)a, (vf32)b); }
+#endif
 
 /* Adding and subtracting this number rounds to the nearest integer; the sum's low bits are that integer. */
 #define TO_INTEGER_f64 0x1.8p52

@@ -42,7 +42,6 @@ cdef extern from "fastgrad.h" nogil:
     fg_dtype fg_program_output_dtype(const fg_program *program, int i)
     int fg_program_input_is_lane(const fg_program *program, int i)
     int fg_program_output_is_lane(const fg_program *program, int i)
-    int64_t fg_program_block_lanes(const fg_program *program)
     double fg_program_cost(const fg_program *program)
 
     ctypedef int (*fg_poll)(void *context, int64_t done) noexcept

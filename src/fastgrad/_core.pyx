@@ -144,11 +144,6 @@ cdef class Program:
         return _unpickle, (self.words.tobytes(),)
 
     @property
-    def block_lanes(self):
-        """Lanes of a block."""
-        return fg_program_block_lanes(self.program)
-
-    @property
     def cost(self):
         """Rough nanoseconds of one evaluation."""
         return fg_program_cost(self.program)
