@@ -159,7 +159,8 @@ static lanes_state survey(const descent_run *run, block *b) {
         if (b->instance[l] < 0)
             continue;
         first = s.n_active++ == 0 ? l : first;
-        const int64_t limit = b->born[l] + run->d->maxiter;
+        const int64_t most = INT64_MAX - b->born[l]; /* however large maxiter is */
+        const int64_t limit = b->born[l] + (run->d->maxiter < most ? run->d->maxiter : most);
         s.first_limit = limit < s.first_limit ? limit : s.first_limit;
         s.together &= b->born[l] == b->born[first];
     }
@@ -292,7 +293,7 @@ static fg_status check(const fg_descent *d, fg_error *error) {
         return fg_fail(error, FG_INVALID_VALUE, "the gradient is not like the point, or the value is not one number");
     if (!value && (d->keep_best || d->history_fun))
         return fg_fail(error, FG_INVALID_VALUE, "recording or keeping the best needs the value");
-    if (d->record_every && d->n_records < d->maxiter / d->record_every + 1)
+    if (d->record_every && d->n_records <= d->maxiter / d->record_every)
         return fg_fail(error, FG_INVALID_VALUE, "the history has too few rows");
     return FG_OK;
 }

@@ -419,6 +419,8 @@ fg_status fg_evaluate(const fg_machine *machine, const void *const *inputs, void
     void **base = p->n_buffers <= FEW_BUFFERS ? few : fg_alloc((size_t)p->n_buffers, sizeof *base);
     const int ready = arena && base;
     if (ready) {
+        if (arena == small) /* as zeroed as the allocator's: nothing of the stack shows */
+            memset(small, 0, (size_t)bytes);
         place(p, arena, arena + uniform, 1, inputs, outputs, base);
         fg_plan_run(&machine->plan, 0, machine->plan.n_calls, base);
     }
@@ -538,7 +540,7 @@ fg_status fg_shared_create(const fg_program *p, const fg_plan *plan, const void 
 /* A block's live values should stay in L1; where even 16 lanes do not fit there (large instances), they still pay as
  * long as L2 holds them; past that one instance alone fills the vectors. A small batch is cut into several blocks. */
 int64_t fg_lanes_for(const fg_program *p, int64_t batch, int64_t more_bytes) {
-    enum { L1_BYTES = 40 << 10, L2_BYTES = 2 << 20, MOST = 256, FEW = 32, LEAST = 16, BLOCKS = 8 };
+    enum { L1_BYTES = 40 << 10, L2_BYTES = 2 << 20, MOST = 512, FEW = 32, LEAST = 16, BLOCKS = 8 };
     int64_t bytes = p->lane_bytes + more_bytes, lanes = MOST;
     for (int64_t i = 0; i < p->n_buffers; i++)
         if (p->buffers[i].is_lane && (p->buffers[i].role == FG_INPUT || p->buffers[i].role == FG_OUTPUT))

@@ -167,14 +167,14 @@ static int overlap(const fg_buffer *a, int64_t a_low, int64_t a_high, const fg_b
            b_start + b_low * b_item < a_start + (a_high + 1) * a_item;
 }
 
-static fg_status verify(const fg_program *p, const fg_instruction *in, int64_t number, fg_error *error) {
+static fg_status verify(const fg_program *p, fg_instruction *in, int64_t number, fg_error *error) {
     const int kind = operations[in->op].kind, arity = operations[in->op].arity;
     const long long n = (long long)number;
     const int is_table = in->op == FG_OP_gather || in->op == FG_OP_scatter_add;
     const int n_reduced = kind == FG_REDUCTION || in->op == FG_OP_dot || in->op == FG_OP_matmul;
     const fg_buffer *out = &p->buffers[in->operand[0].buffer];
-    int empty = 0;
-    for (int d = 0; d < in->n_dims; d++)
+    int empty = 0, n_read = arity;
+    for (int d = 0; d < in->n_dims - n_reduced; d++)
         empty |= in->shape[d] == 0;
 
     if ((is_table && in->n_dims != 1) || (in->op == FG_OP_matmul && in->n_dims != 4) || in->n_dims < n_reduced)
@@ -216,15 +216,18 @@ static fg_status verify(const fg_program *p, const fg_instruction *in, int64_t n
     }
     if (empty)
         return FG_OK;
-    int64_t low[1 + FG_MAX_INPUTS], high[1 + FG_MAX_INPUTS];
-    for (int i = 0; i <= arity; i++)
+    if (n_reduced && in->shape[in->n_dims - 1] == 0) /* nothing is read: the operands stay where their buffers start */
+        for (; n_read > 0; n_read--)
+            in->operand[n_read] = (fg_operand){.buffer = in->operand[n_read].buffer};
+    int64_t low[1 + FG_MAX_INPUTS] = {0}, high[1 + FG_MAX_INPUTS] = {0};
+    for (int i = 0; i <= n_read; i++)
         if (!operand_range(p, in, &in->operand[i], &low[i], &high[i]))
             REFUSE("instruction %lld: operand %d reaches outside its buffer", n, i);
     if (n_reduced && in->operand[0].stride[in->n_dims - 1] != 0)
         REFUSE("instruction %lld: the result has a stride along the reduced axis", n);
     if (!writes_once(in, in->n_dims - n_reduced))
         REFUSE("instruction %lld writes an element twice", n);
-    for (int i = 1; i <= arity; i++) {
+    for (int i = 1; i <= n_read; i++) {
         const fg_buffer *b = &p->buffers[in->operand[i].buffer];
         if (overlap(out, low[0], high[0], b, low[i], high[i]) &&
             !(kind == FG_ELEMENTWISE && same_place(in, out, &in->operand[0], b, &in->operand[i])))

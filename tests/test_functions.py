@@ -2,6 +2,7 @@
 
 import multiprocessing
 import pickle
+import sys
 import threading
 from typing import NamedTuple
 
@@ -151,7 +152,10 @@ def test_settings_are_told_apart_when_equal_but_of_another_type_or_unhashable():
     ],
 )
 def test_the_gradient_has_the_dtype_that_the_argument_becomes(x, dtype):
-    value, gradient = fg.value_and_grad(lambda x: np.sum(x**2) if np.ndim(x) else x**2)(x)
+    def fun(x):
+        return sum(v**2 for v in x) if isinstance(x, list) else np.sum(x**2)
+
+    value, gradient = fg.value_and_grad(fun)(x)
     values, gradients = (x, gradient) if isinstance(x, list) else ([x], [gradient])
     for one, slope in zip(values, gradients, strict=True):
         assert slope.dtype == dtype
@@ -185,11 +189,11 @@ def test_a_function_that_ignores_its_argument_has_a_zero_gradient():
     np.testing.assert_array_equal(fg.vmap(lambda x: (V, x))(V)[0], np.tile(V, (4, 1)))
 
 
-@pytest.mark.parametrize("fun", [lambda x: x, lambda x: x[None].sum(1), lambda x: (np.sum(x), 1.0)])
+@pytest.mark.parametrize("fun", [lambda x: x, lambda x: x[None], lambda x: x[:1]])
 def test_a_loss_that_is_not_one_number_is_refused(fun):
-    with pytest.raises((fg.ShapeError, TypeError, ValueError)) as caught:
-        fg.grad(fun)(V)
-    assert "scalar" in str(caught.value)
+    for transform, x in [(fg.grad(fun), V), (fg.vmap(fg.value_and_grad(fun)), X)]:
+        with pytest.raises(fg.ShapeError, match="a gradient needs a function with a scalar value"):
+            transform(x)
 
 
 @pytest.mark.parametrize(
@@ -360,6 +364,23 @@ def test_transforms_compose_in_any_order():
         np.testing.assert_allclose(transform(x), right, rtol=1e-13, atol=1e-14)
 
 
+def test_a_gradient_is_as_safe_in_a_batch_as_alone():
+    x = np.array([-800.0, 0.0, 3.0, 800.0])
+
+    def logistic(x):
+        return 1 / (1 + np.exp(-x))
+
+    right = [0, 0.25, logistic(3) * logistic(-3), 0]
+    scale = np.array(2.0)
+    for transform in [
+        fg.grad(lambda x: np.sum(logistic(x))),
+        fg.vmap(fg.grad(logistic)),
+        fg.vmap(lambda x: fg.value_and_grad(logistic)(x)[1]),
+        fg.vmap(lambda x: fg.grad(lambda y: logistic(y) * scale / 2 + x)(x)),
+    ]:
+        np.testing.assert_allclose(transform(x), right, rtol=1e-14)
+
+
 def test_vmap_of_vmap_counts_both_axes():
     x = RNG.normal(size=(3, 4))
     np.testing.assert_allclose(fg.vmap(fg.vmap(cubic))(x), cubic(x), rtol=1e-14)
@@ -381,7 +402,7 @@ def test_a_gradient_inside_a_traced_function_sees_arrays_and_traced_values():
         right = right - rate * fg.grad(rosenbrock)(right) + 1
     value, slope = fg.value_and_grad(unrolled, 1)(x, rate)
     assert value == pytest.approx(half_square(right), rel=1e-13)
-    h = 1e-6
+    h = 1e-7
     ahead, behind = (float(fg.value_and_grad(unrolled)(x, rate + s * h)[0]) for s in (1, -1))
     assert slope == pytest.approx((ahead - behind) / (2 * h), rel=1e-6)
 
@@ -418,7 +439,7 @@ def test_very_many_signatures_do_not_grow_memory_for_ever():
     gradient = fg.grad(lambda x, k: np.sum(x) * k)
     for k in range(300):
         np.testing.assert_array_equal(gradient(V, k), np.full(4, float(k)))
-    assert len(gradient._known) <= 256
+    assert len(gradient.known) <= 256
     np.testing.assert_array_equal(gradient(V, 0), np.zeros(4))
 
 
@@ -503,8 +524,7 @@ def test_a_forked_child_computes_after_threads_were_used(threads):
     transform, x = fg.vmap(fg.grad(heavy)), RNG.normal(size=(4000, 3))
     right = transform(x)
     context = multiprocessing.get_context("fork")
-    queue = context.SimpleQueue()
-    child = context.Process(target=lambda: queue.put(transform(x).tobytes()))
+    child = context.Process(target=lambda: sys.exit(not np.array_equal(transform(x), right)))
     child.start()
     child.join(20)
     alive = child.is_alive()
@@ -512,4 +532,3 @@ def test_a_forked_child_computes_after_threads_were_used(threads):
         child.kill()
     assert not alive
     assert child.exitcode == 0
-    assert queue.get() == right.tobytes()

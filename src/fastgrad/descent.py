@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -22,7 +23,7 @@ from ._compiler.simplify import simplify
 from ._compiler.trace import trace
 from ._progress import Progress
 from .errors import ShapeError
-from .functions import Arguments
+from .functions import Arguments, Transform
 
 # ---- methods
 
@@ -214,15 +215,21 @@ class Result:
 
     def __getitem__(self, i: Any) -> Result:
         if not self.is_batch:
-            raise TypeError("the result of a single problem has no instances: pass in_axes=0 to minimize a batch")
+            raise TypeError(
+                "the result of a single problem has no instances: pass in_axes=0 to minimize a batch"
+            )
         history = None if self.history is None else self.history[i]
         return Result(self.x[i], self.fun[i], self.jac[i], self.nit[i], self.nfev[i], self.status[i], history)
 
     def __repr__(self) -> str:
         if self.is_batch:
             best = self.best
-            return f"Result of {len(self):,} instances: {self.message}\n  best: fun={best.fun!r} at x={best.x!r}"
-        return f"Result: {self.message}\n  fun={self.fun!r}, nit={self.nit}\n  x={self.x!r}\n  jac={self.jac!r}"
+            return (
+                f"Result of {len(self):,} instances: {self.message}\n  best: fun={best.fun!r} at x={best.x!r}"
+            )
+        return (
+            f"Result: {self.message}\n  fun={self.fun!r}, nit={self.nit}\n  x={self.x!r}\n  jac={self.jac!r}"
+        )
 
 
 # ---- the call
@@ -234,7 +241,7 @@ def minimize(
     args: Sequence[Any] = (),
     method: str | Method = "adam",
     *,
-    in_axes: int | None | Sequence[int | None] = None,
+    in_axes: int | Sequence[int | None] | None = None,
     learning_rate: Any = None,
     maxiter: int = 1000,
     gtol: float = 1e-6,
@@ -246,7 +253,8 @@ def minimize(
     Parameters
     ----------
     fun : callable
-        ``fun(x, *args)`` written with NumPy for ONE instance, returning a scalar.
+        ``fun(x, *args)`` written with NumPy for ONE instance, returning a scalar. Or ``fg.value_and_grad(fun)``,
+        which remembers what was compiled: for many calls with arguments of the same shapes.
     x0 : array_like
         Where to start: the shape of x, with a batch axis if `in_axes` says so.
     args : sequence, optional
@@ -303,17 +311,20 @@ def minimize(
     rule = _method(method, learning_rate)
     every, keeps_path = _recording(record)
     maxiter = _at_least_zero("maxiter", maxiter)
-    gtol = float(gtol)
+    gtol = _number("gtol", gtol)
     is_batch = in_axes is not None
     problem = _Problem(fun, x0, args, in_axes)
     rates = _learning_rates(rule.learning_rate, problem.batch, is_batch)
     with Progress(problem.batch, "minimize") if progress else contextlib.nullcontext() as report:
         run = _Run(problem, rule, rates, maxiter, gtol, every, keeps_path)
         x, nit, status, history = run(report)
+        value, gradient = problem.evaluate(x)
+        status[~np.isfinite(value)] = NON_FINITE  # where the gradient alone was finite
         bad = np.flatnonzero(status == NON_FINITE)
         if len(bad):  # rare: once more, this time looking at every value
-            x[bad] = _Run(problem.subset(bad), rule, rates[bad % len(rates)], maxiter, gtol, 0, False)(None, True)[0]
-        value, gradient = problem.evaluate(x)
+            part = problem.subset(bad)
+            x[bad] = _Run(part, rule, rates[bad % len(rates)], maxiter, gtol, 0, False)(None, True)[0]
+            value[bad], gradient[bad] = part.evaluate(x[bad])
         if report is not None:
             report(problem.batch)
     result = Result(x, value, gradient, nit, nit + 1, status, history)
@@ -347,6 +358,16 @@ def _at_least_zero(name: str, value: Any) -> int:
     return int(value)
 
 
+def _number(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if math.isnan(number):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    return number
+
+
 def _learning_rates(value: Any, batch: int, is_batch: bool) -> np.ndarray:
     rates = as_floats(value, "learning_rate").astype(np.float64, copy=False)
     if rates.ndim > 1 or (rates.ndim == 1 and (not is_batch or rates.shape != (batch,))):
@@ -377,10 +398,15 @@ class _Problem:
         call = Arguments((as_floats(x0, "x0"), *args), {}, (0,), in_axes)
         self.batch = call.batch_shape[0]
         self.arrays, self.is_lane = call.inputs, call.is_lane
-        graph = trace(fun, call.leaves_to_trace(), name=getattr(fun, "__name__", "fun"))
-        both = value_and_gradient(simplify(graph, fuse=False), [0])
-        self.value_and_gradient = self._compiled(both, slice(None))
-        self.gradient = self._compiled(both, slice(1, None))
+        known: dict[Any, Any] = {}
+        if isinstance(fun, Transform) and fun.kind == "value_and_grad" and fun.argnums == (0,):
+            fun, known = fun.fun, fun.known
+        key = ("descent", call.signature)
+        if key not in known:
+            graph = trace(fun, call.leaves_to_trace(), name=getattr(fun, "__name__", "fun"))
+            both = value_and_gradient(simplify(graph, fuse=False), [0])
+            known[key] = self._compiled(both, slice(None)), self._compiled(both, slice(1, None))
+        self.value_and_gradient, self.gradient = known[key]
 
     def _compiled(self, graph: Graph, wanted: slice) -> Compiled:
         part = Graph(graph.inputs, graph.outputs[wanted], graph.structure, graph.name)
@@ -406,7 +432,14 @@ class _Run:
     """One descent over a batch."""
 
     def __init__(
-        self, problem: _Problem, rule: Method, rates: np.ndarray, maxiter: int, gtol: float, every: int, path: bool
+        self,
+        problem: _Problem,
+        rule: Method,
+        rates: np.ndarray,
+        maxiter: int,
+        gtol: float,
+        every: int,
+        path: bool,
     ) -> None:
         self.problem, self.rule, self.rates = problem, rule, np.ascontiguousarray(rates)
         self.maxiter, self.gtol, self.every, self.keeps_path = maxiter, gtol, every, path

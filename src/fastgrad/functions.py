@@ -7,6 +7,7 @@ for a known one the program runs. Called while another function is being traced,
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -87,10 +88,12 @@ def value_and_grad(fun: Callable[..., Any], argnums: int | Sequence[int] = 0) ->
     >>> float(value), gradient
     (5.0, array([2., 4.]))
     """
-    return Transform(fun, "value_and_grad", lambda graph, wrt: value_and_gradient(graph, sum(wrt, ())), argnums)
+    return Transform(
+        fun, "value_and_grad", lambda graph, wrt: value_and_gradient(graph, sum(wrt, ())), argnums
+    )
 
 
-def vmap(fun: Callable[..., Any], in_axes: int | None | Sequence[int | None] = 0) -> Transform:
+def vmap(fun: Callable[..., Any], in_axes: int | Sequence[int | None] | None = 0) -> Transform:
     """`fun` for every instance of a batch at once, in compiled code.
 
     Parameters
@@ -134,36 +137,41 @@ class Transform(_core.Function):
         kind: str,
         derive: Derive,
         argnums: int | Sequence[int],
-        in_axes: int | None | Sequence[int | None] = None,
+        in_axes: int | Sequence[int | None] | None = None,
     ) -> None:
         if not callable(fun):
             raise TypeError(f"fun must be a function, got {type(fun).__name__}")
         functools.update_wrapper(self, fun, updated=())
-        self._fun = fun
-        self._kind = kind
+        self.fun = fun
+        self.kind = kind
         self._derive = derive
         self._is_one = isinstance(argnums, (int, np.integer))
-        self._argnums = (int(argnums),) if self._is_one else tuple(int(n) for n in argnums)  # type: ignore
+        self.argnums = (int(argnums),) if self._is_one else tuple(int(n) for n in argnums)  # type: ignore
         self._in_axes = in_axes
-        self._known: dict[Any, _core.Runner] = {}
+        self.known: dict[Any, Any] = {}  # what was compiled, by signature
 
     def __repr__(self) -> str:
-        return f"<fastgrad.{self._kind} of {getattr(self._fun, '__qualname__', self._fun)}>"
+        return f"<fastgrad.{self.kind} of {getattr(self.fun, '__qualname__', self.fun)}>"
 
     def __reduce__(self) -> Any:
-        return _rebuild, (self._kind, self._fun, self._argnums[0] if self._is_one else self._argnums, self._in_axes)
+        return _rebuild, (
+            self.kind,
+            self.fun,
+            self.argnums[0] if self._is_one else self.argnums,
+            self._in_axes,
+        )
 
     def slow(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Serve any arguments: compile for a new signature, then run."""
-        call = Arguments(args, kwargs, self._argnums, self._in_axes)
+        call = Arguments(args, kwargs, self.argnums, self._in_axes)
         if call.builder is not None:
             return self._inlined(call)
-        runner = self._known.get(call.signature)
+        runner = self.known.get(call.signature)
         if runner is None:
             runner = self._compile(call)
-            if len(self._known) >= MOST_SIGNATURES:
-                del self._known[next(iter(self._known))]
-            self._known[call.signature] = runner
+            if len(self.known) >= MOST_SIGNATURES:
+                del self.known[next(iter(self.known))]
+            self.known[call.signature] = runner
         self.remember(runner)
         outputs = [np.empty(call.batch_shape + shape, dtype) for shape, dtype in runner.results]
         if call.batch_shape:
@@ -174,33 +182,38 @@ class Transform(_core.Function):
         return outputs[0] if runner.assemble is None else runner.assemble(outputs)
 
     def _graph(self, call: Arguments) -> Graph:
-        graph = trace(call.applied(self._fun), call.leaves_to_trace(), name=getattr(self._fun, "__name__", "fun"))
+        graph = trace(
+            call.applied(self.fun), call.leaves_to_trace(), name=getattr(self.fun, "__name__", "fun")
+        )
         return simplify(self._derive(simplify(graph, fuse=False), call.wrt))
 
     def _compile(self, call: Arguments) -> _core.Runner:
         graph = self._graph(call)
-        return make_runner(compile_graph(graph, call.is_lane), call, self._assembly(call, graph), self._kind)
+        return make_runner(compile_graph(graph, call.is_lane), call, self._assembly(call, graph), self.kind)
 
     def _assembly(self, call: Arguments, graph: Graph) -> tree.Structure:
         """How the outputs of the graph are nested in the result."""
-        if self._kind == "vmap":
+        if self.kind == "vmap":
             return graph.structure
-        gradients = [call.structures[n] for n in self._argnums]
+        gradients = [call.structures[n] for n in self.argnums]
         gradient = gradients[0] if self._is_one else tree.structure_of(tuple, gradients)
-        return gradient if self._kind == "grad" else tree.structure_of(tuple, [tree.LEAF, gradient])
+        return gradient if self.kind == "grad" else tree.structure_of(tuple, [tree.LEAF, gradient])
 
     def _inlined(self, call: Arguments) -> Any:
         """The transform as part of an enclosing trace."""
-        if self._kind == "vmap":
+        if self.kind == "vmap":
             return self._unrolled(call)
         graph = trace(
-            call.applied(self._fun), call.leaves_to_trace(), getattr(self._fun, "__name__", "fun"), call.builder
+            call.applied(self.fun), call.leaves_to_trace(), getattr(self.fun, "__name__", "fun"), call.builder
         )
-        outputs = inline(self._derive(graph, call.wrt), call.nodes())
+        # simplified before it is differentiated, as alone; what fun refers to of the enclosing trace counts as input
+        outer = tuple(x for x in graph.nodes if x.op == "input" and x not in graph.inputs)
+        graph = simplify(dataclasses.replace(graph, inputs=graph.inputs + outer), fuse=False)
+        outputs = inline(self._derive(graph, call.wrt), [*call.nodes(), *outer])
         return tree.unflatten(self._assembly(call, graph), [Traced(x) for x in outputs])
 
     def _unrolled(self, call: Arguments) -> Any:
-        results = [tree.flatten(call.applied(self._fun)(*row)) for row in call.rows()]
+        results = [tree.flatten(call.applied(self.fun)(*row)) for row in call.rows()]
         stacked = [np.stack(column) for column in zip(*[leaves for leaves, _ in results], strict=True)]
         return tree.unflatten(results[0][1], stacked)
 
@@ -232,7 +245,7 @@ class Arguments:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         argnums: Sequence[int] = (),
-        in_axes: int | None | Sequence[int | None] = None,
+        in_axes: int | Sequence[int | None] | None = None,
     ) -> None:
         self.n_args = len(args)
         self.names = sorted(kwargs)
@@ -240,7 +253,9 @@ class Arguments:
         axes = _axes(in_axes, len(args)) + [None] * len(kwargs)
         for n in argnums:
             if not -len(args) <= n < len(args):
-                raise ValueError(f"argnums names argument {n}, but the call has {len(args)} positional arguments")
+                raise ValueError(
+                    f"argnums names argument {n}, but the call has {len(args)} positional arguments"
+                )
         chosen = {n % len(args) for n in argnums}
         self.structures: list[tree.Structure] = []
         self.leaves: list[Any] = []  # arrays, traced arrays and settings, in order
@@ -331,7 +346,8 @@ class Arguments:
     def nodes(self) -> list[Node]:
         """The inputs as nodes of the enclosing trace."""
         return [
-            x._node if isinstance(x, Traced) else self.builder.copied_constant(x, x.dtype) for x in self.inputs
+            x._node if isinstance(x, Traced) else self.builder.copied_constant(x, x.dtype)
+            for x in self.inputs
         ]
 
     def rows(self) -> list[list[Any]]:
@@ -371,7 +387,7 @@ class _Setting:
         return bool(self.value == other.value)
 
 
-def _axes(in_axes: int | None | Sequence[int | None], n: int) -> list[int | None]:
+def _axes(in_axes: int | Sequence[int | None] | None, n: int) -> list[int | None]:
     if in_axes is None or isinstance(in_axes, (int, np.integer)):
         return [in_axes] * n
     if len(in_axes) != n:
@@ -386,7 +402,9 @@ def _batch_shape(lengths: dict[str, int], in_axes: Any) -> tuple[int, ...]:
         return ()
     if len(set(lengths.values())) > 1:
         each = ", ".join(f"{name} has {n}" for name, n in lengths.items())
-        raise ShapeError(f"the batch axes differ in length: {each}\n  cure: give each as many instances, or None in in_axes")
+        raise ShapeError(
+            f"the batch axes differ in length: {each}\n  cure: give each as many instances, or None in in_axes"
+        )
     n = next(iter(lengths.values()))
     if n == 0:
         raise ShapeError(f"{next(iter(lengths))} is an empty batch: give at least one instance")

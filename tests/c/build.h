@@ -238,6 +238,7 @@ static inline double oracle_identity(int op) {
 #define REDUCTION(name, identity, expression) \
     case FG_OP_##name: return identity;
 #include "ops.def"
+    case FG_OP_dot: return -0.0; /* as a sum of products */
     default: return 0;
     }
 }

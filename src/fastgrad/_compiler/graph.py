@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _core
 from ..errors import trace_error
 from .tree import LEAF, Structure
 
@@ -40,30 +41,29 @@ Slices = tuple[tuple[int, int, int], ...]
 FLOAT64 = np.dtype(np.float64)
 FLOAT32 = np.dtype(np.float32)
 
-# fmt: off
-# name: number of operands; csrc/ops.def says what each computes
-ELEMENTWISE: dict[str, int] = {
-    "copy": 1, "negative": 1, "add": 2, "subtract": 2, "multiply": 2, "divide": 2, "power": 2,
-    "multiply_add": 3, "multiply_subtract": 3, "negative_multiply_add": 3, "negative_multiply": 2,
-    "multiply_guarded": 2,
-    "less": 2, "less_equal": 2, "greater": 2, "greater_equal": 2, "equal": 2, "not_equal": 2,
-    "logical_and": 2, "logical_or": 2, "logical_not": 1, "isnan": 1, "isfinite": 1,
-    "where": 3, "maximum": 2, "minimum": 2, "absolute": 1, "sign": 1,
-    "sqrt": 1, "exp": 1, "expm1": 1, "log": 1, "log1p": 1, "sin": 1, "cos": 1, "tan": 1, "tanh": 1,
-    "sigmoid": 1, "logaddexp": 2,
-}
-# fmt: on
-# fmt: off
-TRUTHS = frozenset([
-    "less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
-    "logical_and", "logical_or", "logical_not", "isnan", "isfinite",
-])
+# csrc/ops.def says what each operation computes; name: number of operands
+ELEMENTWISE = {name: arity for name, arity, kind in _core.operations() if kind == "elementwise"}
+REDUCTIONS = frozenset(name for name, _, kind in _core.operations() if kind == "reduction")
+TRUTHS = frozenset(
+    [
+        "less",
+        "less_equal",
+        "greater",
+        "greater_equal",
+        "equal",
+        "not_equal",
+        "logical_and",
+        "logical_or",
+        "logical_not",
+        "isnan",
+        "isfinite",
+    ]
+)
 # fmt: on
 KEEPS_TRUTH = frozenset(["copy", "maximum", "minimum", "absolute"])  # truth values in, truth values out
 NUMBERS = frozenset(
     ["sum", "prod", "dot", "matmul", "index_add", "scatter_add"]
 )  # numbers, whatever comes in
-REDUCTIONS = frozenset(["sum", "prod", "max", "min"])
 VIEWS = frozenset(["reshape", "transpose", "broadcast", "slice"])
 
 SMALL = 64  # constants up to this many elements are compared by value, larger ones by identity

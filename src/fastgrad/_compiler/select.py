@@ -1,0 +1,405 @@
+"""Instruction selection: from the nodes of a graph to instructions on views of storages.
+
+Each value is a view of a storage. A value that only fills a part of another (an operand of a concatenation, a
+contribution to the gradient of slices) is computed right there, and additions to parts go on in one memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .graph import ELEMENTWISE, REDUCTIONS, Frozen, Graph, Node, Slices, uniform, without_unit_axes
+from .storage import ARENA, CONSTANT, INPUT, OUTPUT, Instruction, Storage, View, merged, packed
+
+MAX_DIMS = 8  # axes of an instruction
+
+COMPUTED = (
+    frozenset(ELEMENTWISE) | REDUCTIONS | {"dot", "matmul", "cast", "gather"}
+)  # write their whole result once
+
+
+@dataclass
+class Selection:
+    """Instructions for the nodes of a graph."""
+
+    graph: Graph
+    lanes: tuple[bool, ...]
+    instructions: list[Instruction] = field(default_factory=list)
+    storages: list[Storage] = field(default_factory=list)
+    views: dict[Node, View] = field(default_factory=dict)
+    places: dict[Node, tuple[Node, Slices]] = field(default_factory=dict)  # a value that is part of another
+    whole_of: dict[Node, Node] = field(default_factory=dict)  # the last of a chain of additions to parts
+    deferred: set[Node] = field(default_factory=set)  # products added to a part as they are computed
+    _scalars: dict[tuple[float, str], View] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        nodes = self.graph.nodes
+        self.is_lane: dict[Node, bool] = {}
+        self.uses: dict[Node, int] = dict.fromkeys(nodes, 0)
+        for node in nodes:
+            self.is_lane[node] = (
+                self.lanes[self.graph.inputs.index(node)]
+                if node.op == "input"
+                else any([self.is_lane[x] for x in node.inputs])
+            )
+            for x in node.inputs:
+                self.uses[x] += 1
+        for node in self.graph.outputs:
+            self.uses[node] += 1
+        for node in reversed(nodes):  # additions to parts of one value, one after another, share its memory
+            if node.op == "index_add":
+                whole = self.whole_of.setdefault(node, node)
+                if self._continues(node):
+                    self.whole_of[node.inputs[0]] = whole
+        for node in nodes:
+            self._plan_parts(node)
+        self.outputs: dict[Node, Storage] = {}
+        any_lane = any(self.lanes)
+        made = [Storage(OUTPUT, x.dtype.char, any_lane, x.size, i) for i, x in enumerate(self.graph.outputs)]
+        self.storages.extend(made)
+        for node, storage in zip(self.graph.outputs, made, strict=True):
+            can_be_direct = node.op in COMPUTED or node.op in ("index_add", "concatenate", "scatter_add")
+            if can_be_direct and self.is_lane[node] == any_lane and node not in self.places:
+                self.outputs.setdefault(node, storage)
+        for i, node in enumerate(self.graph.inputs):
+            self.views[node] = self._new(node, Storage(INPUT, node.dtype.char, self.lanes[i], node.size, i))
+        for node in nodes:
+            is_elsewhere = node in self.deferred or (node in self.places and node.op == "reshape")
+            if node.op != "input" and not is_elsewhere:
+                self._select(node)
+        for node, storage in zip(self.graph.outputs, made, strict=True):
+            source = self._read(node)
+            if source.storage is not storage:
+                self._emit("copy", packed(storage, node.shape), source)
+
+    # -- parts: values computed right where they belong
+
+    def _plan_parts(self, node: Node) -> None:
+        if node.op == "concatenate":
+            for x, spec in _joined_parts(node):
+                self._place(x, node, spec)
+        elif self.whole_of.get(node) is node:
+            chain = [node]
+            while self._continues(chain[-1]):
+                chain.append(chain[-1].inputs[0])
+            links = chain[::-1]
+            is_blank = uniform(links[0].inputs[0]) == 0
+            firsts, lasts = _untouched(links), _untouched(chain)
+            for link in links:
+                value = link.inputs[1]
+                if is_blank and link in firsts:
+                    self._place(value, node, link.attributes, is_final=link in lasts)
+                elif value.op == "multiply" and self.uses[value] == 1 and value not in self.places:
+                    self.deferred.add(value)
+
+    def _place(self, x: Node, whole: Node, spec: Slices, is_final: bool = True) -> None:
+        """Plan to compute `x`, behind reshapes that move nothing, where it belongs.
+
+        When its place is written once and for all, others may read it there.
+        """
+        names = [x]
+        while (
+            x.op == "reshape"
+            and self.uses[x] == 1
+            and without_unit_axes(x.shape) == without_unit_axes(x.inputs[0].shape)
+        ):
+            x = x.inputs[0]
+            names.append(x)
+        is_movable = (
+            x.op in COMPUTED and (is_final or self.uses[x] == 1) and x not in self.places and x.size > 0
+        )
+        is_movable = is_movable and x not in self.graph.outputs
+        if is_movable and self.is_lane[x] == self.is_lane[whole]:
+            self.places.update(dict.fromkeys(names, (whole, spec)))
+
+    def _continues(self, node: Node) -> bool:
+        """Whether an addition to a part goes on with the memory of the one before."""
+        base = node.inputs[0]
+        return base.op == "index_add" and self.uses[base] == 1 and self.is_lane[base] == self.is_lane[node]
+
+    # -- values
+
+    def _new(self, node: Node, storage: Storage | None = None) -> View:
+        """Memory for a node: as told, that of an output, or its own."""
+        if storage is None:
+            storage = self.outputs.get(node) or Storage(ARENA, node.dtype.char, self.is_lane[node], node.size)
+        if storage.role != OUTPUT:
+            self.storages.append(storage)
+        return packed(storage, node.shape)
+
+    def _result(self, node: Node) -> View:
+        """Where a node is to be computed."""
+        if node not in self.places:
+            return self._new(node)
+        whole, spec = self.places[node]
+        view = self._whole(whole)
+        if view.storage.blank is not None:
+            view.storage.blank[_key(spec)] = False
+        part = view.part(spec).reshaped(node.shape)
+        assert part is not None  # only axes of length 1 differ
+        return part
+
+    def _whole(self, node: Node) -> View:
+        """The memory of a node that is filled part by part, made when its first part is."""
+        view = self.views.get(node)
+        if view is None:
+            view = self.views[node] = self._new(node)
+            view.storage.blank = np.ones(node.shape, bool)
+        return view
+
+    def _read(self, node: Node) -> View:
+        """The view of a value; what nobody wrote of it becomes zero first."""
+        view = self.views[node]
+        blank = view.storage.blank
+        if blank is not None and node not in self.places:
+            view.storage.blank = None
+            self._clear(packed(view.storage, blank.shape), blank)
+        return view
+
+    def _clear(self, view: View, blank: np.ndarray) -> None:
+        zero = self._scalar(0.0, view.storage.dtype)
+        flat = packed(view.storage, (view.storage.size,))
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], blank.ravel().view(np.int8), [0]])))
+        for start, stop in edges.reshape(-1, 2).tolist():
+            run = flat.part(((start, stop - start, 1),))
+            self._emit("copy", run, zero.repeated(run.shape))
+
+    def _scalar(self, value: float, dtype: str) -> View:
+        view = self._scalars.get((value, dtype))
+        if view is None:
+            storage = Storage(CONSTANT, dtype, False, 1, data=np.array(value, dtype))
+            self.storages.append(storage)
+            view = self._scalars[value, dtype] = packed(storage, ())
+        return view
+
+    def _copied(self, view: View, is_lane: bool) -> View:
+        storage = Storage(ARENA, view.storage.dtype, is_lane, math.prod(view.shape))
+        self.storages.append(storage)
+        copy = packed(storage, view.shape)
+        self._emit("copy", copy, view)
+        return copy
+
+    def _emit(self, op: str, *operands: View) -> None:
+        if 0 in operands[0].shape:
+            return
+        shape, strides = merged(operands[0].shape, [x.strides for x in operands])
+        self._append(op, shape, list(operands), strides)
+
+    def _append(self, op: str, shape: list[int], operands: list[View], strides: list[list[int]]) -> None:
+        if len(shape) > MAX_DIMS:
+            raise ValueError(
+                f"an operation '{op}' needs more than {MAX_DIMS} axes that cannot be merged: {shape}"
+            )
+        triples = [(x.storage, x.offset, s) for x, s in zip(operands, strides, strict=True)]
+        self.instructions.append(Instruction(op, shape, triples))
+
+    # -- one method a kind of node
+
+    def _select(self, node: Node) -> None:
+        op = node.op
+        if op in ELEMENTWISE:
+            operands = [self._read(x) for x in node.inputs]
+            self.views[node] = view = self._result(node)
+            self._emit(op, view, *operands)
+        else:
+            getattr(self, f"_select_{op if op not in REDUCTIONS else 'fold'}")(node)
+
+    def _select_const(self, node: Node) -> None:
+        storage = Storage(CONSTANT, node.dtype.char, False, node.size, data=node.value)
+        self.views[node] = self._new(node, storage)
+
+    def _select_broadcast(self, node: Node) -> None:
+        self.views[node] = self._read(node.inputs[0]).repeated(node.shape)
+
+    def _select_transpose(self, node: Node) -> None:
+        self.views[node] = self._read(node.inputs[0]).transposed(node.attributes)
+
+    def _select_slice(self, node: Node) -> None:
+        self.views[node] = self._read(node.inputs[0]).part(node.attributes)
+
+    def _select_reshape(self, node: Node) -> None:
+        view = self._read(node.inputs[0])
+        reshaped = view.reshaped(node.shape)
+        if reshaped is None:
+            reshaped = self._copied(view, self.is_lane[node]).reshaped(node.shape)
+        assert reshaped is not None
+        self.views[node] = reshaped
+
+    def _select_cast(self, node: Node) -> None:
+        source = self._read(node.inputs[0])
+        self.views[node] = view = self._result(node)
+        self._emit("cast", view, source)
+
+    def _select_fold(self, node: Node) -> None:
+        """A reduction: its axes last and merged; what does not merge is reduced run by run."""
+        axes = node.attributes
+        views = [self._read(x) for x in node.inputs]
+        kept = [axis for axis in range(len(views[0].shape)) if axis not in axes]
+        sizes, runs = merged([views[0].shape[a] for a in axes], [[v.strides[a] for a in axes] for v in views])
+        if not sizes:  # axes of length 1
+            sizes, runs = [1], [[0] for _ in views]
+        shape = tuple([views[0].shape[a] for a in kept])
+        strides = [[v.strides[a] for a in kept] + run for v, run in zip(views, runs, strict=True)]
+        op = node.op
+        self.views[node] = final = self._result(node)
+        while True:
+            last = len(sizes) == 1
+            result = final
+            if not last:
+                partial_shape = shape + tuple(sizes[:-1])
+                storage = Storage(ARENA, node.dtype.char, self.is_lane[node], math.prod(partial_shape))
+                self.storages.append(storage)
+                result = packed(storage, partial_shape)
+            self._fold(op, result, sizes[-1], views, strides)
+            if last:
+                return
+            op, views, sizes = ("sum" if op == "dot" else op), [result], sizes[:-1]
+            strides = [list(result.strides)]
+
+    def _fold(self, op: str, result: View, n: int, views: list[View], strides: list[list[int]]) -> None:
+        if 0 in result.shape:
+            return
+        kept, merged_strides = merged(result.shape, [result.strides, *[s[:-1] for s in strides]])
+        along = [0, *[s[-1] for s in strides]]
+        both = [m + [s] for m, s in zip(merged_strides, along, strict=True)]
+        self._append(op, [*kept, n], [result, *views], both)
+
+    _select_dot = _select_fold
+
+    def _select_matmul(self, node: Node) -> None:
+        a, b = [self._read(x) for x in node.inputs]
+        self.views[node] = out = self._result(node)
+        *batch, m, n = node.shape
+        k = a.shape[-1]
+        if self.is_lane[node.inputs[0]] and self.is_lane[node.inputs[1]]:
+            # rows by columns: no common matrix to load once
+            self._fold(
+                "dot",
+                out,
+                k,
+                [a, b],
+                [[*a.strides[:-1], 0, a.strides[-1]], [*b.strides[:-2], 0, b.strides[-1], b.strides[-2]]],
+            )
+            return
+        if 0 in node.shape:
+            return
+        groups, strides = merged(batch, [x.strides[:-2] for x in (out, a, b)])
+        if len(groups) > 1:
+            lanes = [self.is_lane[x] for x in node.inputs]
+            a, b = [self._copied(x, lane) for x, lane in zip((a, b), lanes, strict=True)]
+            groups, strides = merged(batch, [x.strides[:-2] for x in (out, a, b)])
+        outer = [s[0] if s else 0 for s in strides]
+        self._append(
+            "matmul",
+            [groups[0] if groups else 1, m, n, k],
+            [out, a, b],
+            [
+                [outer[0], out.strides[-2], out.strides[-1], 0],
+                [outer[1], a.strides[-2], 0, a.strides[-1]],
+                [outer[2], 0, b.strides[-1], b.strides[-2]],
+            ],
+        )
+
+    def _select_concatenate(self, node: Node) -> None:
+        self.views[node] = whole = self._whole(node)
+        for x, spec in _joined_parts(node):
+            if self.places.get(x) != (node, spec):
+                self._emit("copy", whole.part(spec), self._read(x))
+        whole.storage.blank = None
+
+    def _select_index_add(self, node: Node) -> None:
+        base, value = node.inputs
+        spec: Slices = node.attributes
+        if self._continues(node):
+            self.views[node] = whole = self.views[base]
+        elif uniform(base) == 0:
+            self.views[node] = whole = self._whole(self.whole_of[node])
+        else:
+            source = self._read(base)
+            self.views[node] = whole = self._new(self.whole_of[node])
+            self._emit("copy", whole, source)
+        if self.places.get(value) == (self.whole_of[node], spec):
+            return
+        target, blank = whole.part(spec), whole.storage.blank
+        region = None if blank is None else blank[_key(spec)]
+        if region is not None and region.all():
+            self._emit_value("copy", target, value)
+        else:
+            if region is not None and region.any():
+                needed = np.zeros_like(blank)
+                needed[_key(spec)] = region
+                self._clear(whole, needed)
+            self._emit_value("add", target, value)
+        if region is not None:
+            region[...] = False
+
+    def _emit_value(self, op: str, target: View, value: Node) -> None:
+        if value not in self.deferred:
+            source = self._read(value)
+            self._emit(op, target, *([source] if op == "copy" else [target, source]))
+            return
+        a, b = [self._read(x) for x in value.inputs]
+        if op == "copy":
+            self._emit("multiply", target, a, b)
+        else:
+            self._emit("multiply_add", target, a, b, target)
+
+    def _select_gather(self, node: Node) -> None:
+        source = self._packed(self._read(node.inputs[0]), self.is_lane[node])
+        self.views[node] = view = target = self._result(node)
+        if not view.is_packed:
+            target = packed(Storage(ARENA, node.dtype.char, self.is_lane[node], node.size), node.shape)
+            self.storages.append(target.storage)
+        self._append("gather", [node.size], [target, source, self._table(node)], [[1], [0], [1]])
+        if target is not view:
+            self._emit("copy", view, target)
+
+    def _select_scatter_add(self, node: Node) -> None:
+        source = self._packed(self._read(node.inputs[0]), self.is_lane[node])
+        self.views[node] = view = self._result(node)
+        self._emit("copy", view, self._scalar(0.0, node.dtype.char).repeated(node.shape))
+        self._append("scatter_add", [node.inputs[0].size], [view, source, self._table(node)], [[0], [1], [1]])
+
+    def _packed(self, view: View, is_lane: bool) -> View:
+        return view if view.is_packed else self._copied(view, is_lane)
+
+    def _table(self, node: Node) -> View:
+        table: Frozen = node.attributes[0]
+        storage = Storage(CONSTANT, "q", False, table.array.size, data=table.array.ravel())
+        self.storages.append(storage)
+        return packed(storage, (storage.size,))
+
+
+def _untouched(links: Sequence[Node]) -> set[Node]:
+    """Those of several additions to parts whose part none before has touched."""
+    found, blank = set(), np.ones(links[0].shape, bool)
+    for link in links:
+        region = blank[_key(link.attributes)]
+        if region.all():
+            found.add(link)
+        region[...] = False
+    return found
+
+
+def _joined_parts(node: Node) -> list[tuple[Node, Slices]]:
+    """The operands of a concatenation and where each goes."""
+    parts, start, axis = [], 0, node.attributes
+    for x in node.inputs:
+        spec = [(0, n, 1) for n in x.shape]
+        spec[axis] = (start, x.shape[axis], 1)
+        start += x.shape[axis]
+        parts.append((x, tuple(spec)))
+    return parts
+
+
+def _key(spec: Slices) -> tuple[slice, ...]:
+    """The slices as Python writes them."""
+    keys = []
+    for start, length, step in spec:
+        stop = start + length * step
+        keys.append(slice(start, stop if stop >= 0 else None, step))
+    return tuple(keys)
