@@ -47,9 +47,7 @@ def cases(quick: bool) -> list[Case]:
     return found + ([_threads(batch, steps)] if cores() > 1 else [])
 
 
-def _rosenbrock(
-    method: str, size: int, rows: int, steps: int, targets: dict[str, float], torch: bool = False
-) -> Case:
+def _rosenbrock(method: str, size: int, rows: int, steps: int, targets: dict[str, float], torch: bool = False) -> Case:
     X = problems.starts(rows, size) if rows > 1 else problems.starts(1, size)[0]
     work = (X, method, steps)
     names = ("rows", "columns", "scalars") if rows > 1 else ("rows", "scalars")
@@ -235,9 +233,7 @@ def _torch(X: np.ndarray, method: str, steps: int) -> Side:
     torch = import_torch()
     function = with_numpy(problems.rosenbrock, torch)
     columns = torch.from_numpy(X.T.copy())
-    return Side(
-        lambda: (loops.torch_descent(function, columns, method, RATES[method], steps).T,), _units(X, steps)
-    )
+    return Side(lambda: (loops.torch_descent(function, columns, method, RATES[method], steps).T,), _units(X, steps))
 
 
 def _python(X: np.ndarray, gradient: Callable[[list[float]], list[float]], steps: int) -> Side:

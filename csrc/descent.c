@@ -17,12 +17,8 @@ static const struct {
 #include "updates.def"
 };
 
-const char *fg_update_name(int update) {
-    return update >= 0 && update < FG_N_UPDATES ? updates[update].name : NULL;
-}
-int fg_update_n_settings(int update) {
-    return update >= 0 && update < FG_N_UPDATES ? updates[update].n_settings : 0;
-}
+const char *fg_update_name(int update) { return update >= 0 && update < FG_N_UPDATES ? updates[update].name : NULL; }
+int fg_update_n_settings(int update) { return update >= 0 && update < FG_N_UPDATES ? updates[update].n_settings : 0; }
 
 /* ---- what workers share, and what each owns ------------------------------------------------------------- */
 
@@ -121,8 +117,7 @@ static void write_lane(descent_run *run, block *b, int64_t lane, int64_t nit, fg
 static void keep_best(descent_run *run, block *b) {
     const char *value = b->workspace.base[run->value], *x = b->workspace.base[run->x];
     for (int64_t l = 0; l < run->n_lanes; l++)
-        if (element(run, value, l) < element(run, b->best_value, l) &&
-            element(run, value, l) > -__builtin_inf()) {
+        if (element(run, value, l) < element(run, b->best_value, l) && element(run, value, l) > -__builtin_inf()) {
             set_element(run, b->best_value, l, element(run, value, l));
             for (int64_t i = l; i < run->size * run->n_lanes; i += run->n_lanes)
                 set_element(run, b->best_x, i, element(run, x, i));
@@ -200,12 +195,23 @@ static void work_on_descent(void *context, int worker) {
     const fg_descent *d = run->d;
     block *b = &run->blocks[worker];
     void *const *base = b->workspace.base;
-    const fg_check check = {.size = run->size, .n_lanes = run->n_lanes, .gradient = base[run->gradient],
-                            .value = run->value < 0 ? NULL : base[run->value], .gtol = d->gtol, .stop = b->stop};
-    fg_step step = {.size = run->size, .n_lanes = run->n_lanes, .x = base[run->x], .gradient = base[run->gradient],
-                    .state = {b->state[0], b->state[1]}, .c = {b->c[0], b->c[1]}, .settings = d->settings};
-    fg_prepare prepare = {.settings = d->settings, .learning_rate = b->rate,
-                          .power = {b->power[0], b->power[1]}, .c = {b->c[0], b->c[1]}};
+    const fg_check check = {.size = run->size,
+                            .n_lanes = run->n_lanes,
+                            .gradient = base[run->gradient],
+                            .value = run->value < 0 ? NULL : base[run->value],
+                            .gtol = d->gtol,
+                            .stop = b->stop};
+    fg_step step = {.size = run->size,
+                    .n_lanes = run->n_lanes,
+                    .x = base[run->x],
+                    .gradient = base[run->gradient],
+                    .state = {b->state[0], b->state[1]},
+                    .c = {b->c[0], b->c[1]},
+                    .settings = d->settings};
+    fg_prepare prepare = {.settings = d->settings,
+                          .learning_rate = b->rate,
+                          .power = {b->power[0], b->power[1]},
+                          .c = {b->c[0], b->c[1]}};
     int64_t now = 0, next_look = 0, look_every = 1;
     double last_look = fg_clock();
     for (int64_t l = 0; l < run->n_lanes; l++)
@@ -247,14 +253,13 @@ static void work_on_descent(void *context, int worker) {
 
 static void destroy_block(block *b) {
     fg_workspace_destroy(&b->workspace);
-    void *owned[] = {b->instance, b->born,     b->rate,     b->power[0], b->power[1], b->c[0],      b->c[1],
-                     b->frozen,     b->stop,     b->state[0], b->state[1], b->best_x,   b->best_value};
+    void *owned[] = {b->instance, b->born, b->rate,     b->power[0], b->power[1], b->c[0],      b->c[1],
+                     b->frozen,   b->stop, b->state[0], b->state[1], b->best_x,   b->best_value};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         fg_free(owned[i]);
 }
 
-static fg_status create_block(const descent_run *run, void *uniform, void *const *outputs, block *b,
-                              fg_error *error) {
+static fg_status create_block(const descent_run *run, void *uniform, void *const *outputs, block *b, fg_error *error) {
     const fg_descent *d = run->d;
     const size_t lanes = (size_t)run->n_lanes, item = (size_t)run->item, point = lanes * (size_t)run->size;
     const int n_states = updates[d->update].n_states;
@@ -305,12 +310,20 @@ fg_status fg_descend(const fg_descent *d, fg_poll poll, void *poll_context, fg_e
     const fg_program *p = d->program;
     const fg_buffer *x = &p->buffers[p->input[0]];
     const int64_t state_bytes = updates[d->update].n_states * x->size * fg_item_size(x->dtype);
-    descent_run run = {.d = d, .kernels = fg_active_kernels(), .n_lanes = fg_lanes_for(p, d->batch, state_bytes),
-                       .size = x->size, .dtype = x->dtype, .item = (int)fg_item_size(x->dtype), .x = p->input[0],
-                       .value = p->n_outputs == 2 ? p->output[0] : -1, .gradient = p->output[p->n_outputs - 1],
-                       .poll = poll, .poll_context = poll_context, .next_poll = fg_clock() + 0.01};
-    const int n_workers = fg_workers_for(p->cost * (double)d->batch * (double)d->maxiter,
-                                         (d->batch + run.n_lanes - 1) / run.n_lanes);
+    descent_run run = {.d = d,
+                       .kernels = fg_active_kernels(),
+                       .n_lanes = fg_lanes_for(p, d->batch, state_bytes),
+                       .size = x->size,
+                       .dtype = x->dtype,
+                       .item = (int)fg_item_size(x->dtype),
+                       .x = p->input[0],
+                       .value = p->n_outputs == 2 ? p->output[0] : -1,
+                       .gradient = p->output[p->n_outputs - 1],
+                       .poll = poll,
+                       .poll_context = poll_context,
+                       .next_poll = fg_clock() + 0.01};
+    const int n_workers =
+        fg_workers_for(p->cost * (double)d->batch * (double)d->maxiter, (d->batch + run.n_lanes - 1) / run.n_lanes);
     void *no_outputs[2] = {NULL, NULL}; /* they stay in the blocks */
     fg_plan plan = {0};
     void *uniform = NULL;

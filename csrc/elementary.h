@@ -39,16 +39,14 @@
 #define EXPONENT_PLENTY_f32 100.0f
 
 /* (exp(r) - 1 - r) / r^2 for |r| <= log(2) / 2: within 2^-55.6, 2^-26.1 of |r| */
-static const double EXP_f64[] = {0x1.0000000000005p-1,  0x1.555555555555cp-3,  0x1.555555555201ep-5,
-                                 0x1.111111110e625p-7,  0x1.6c16c17f73a0dp-10, 0x1.a01a01b618c26p-13,
-                                 0x1.a019a5c5fd105p-16, 0x1.71dde964740dp-19,  0x1.28a372992bdbdp-22,
-                                 0x1.af77c629d53c6p-26};
+static const double EXP_f64[] = {
+    0x1.0000000000005p-1,  0x1.555555555555cp-3,  0x1.555555555201ep-5, 0x1.111111110e625p-7,  0x1.6c16c17f73a0dp-10,
+    0x1.a01a01b618c26p-13, 0x1.a019a5c5fd105p-16, 0x1.71dde964740dp-19, 0x1.28a372992bdbdp-22, 0x1.af77c629d53c6p-26};
 static const float EXP_f32[] = {0x1p-1f, 0x1.5554aep-3f, 0x1.555484p-5f, 0x1.122908p-7f, 0x1.6d9b6ap-10f};
 
 /* (2 atanh(s) / s - 2) / s^2 as a polynomial in z = s^2, z <= 0.04: within 2^-55.8 / z, 2^-35.3 / z */
-static const double LOG_f64[] = {0x1.555555555577ep-1, 0x1.99999998ee809p-2, 0x1.249249b3be166p-2,
-                                 0x1.c71c005930579p-3, 0x1.74750e2150c19p-3, 0x1.384f6739811eap-3,
-                                 0x1.3ad92d703b143p-3};
+static const double LOG_f64[] = {0x1.555555555577ep-1, 0x1.99999998ee809p-2, 0x1.249249b3be166p-2, 0x1.c71c005930579p-3,
+                                 0x1.74750e2150c19p-3, 0x1.384f6739811eap-3, 0x1.3ad92d703b143p-3};
 static const float LOG_f32[] = {0x1.555554p-1f, 0x1.999bep-2f, 0x1.23e8dep-2f, 0x1.eda37cp-3f};
 
 /* (sin(r) / r - 1) / z as a polynomial in z = r^2, |r| <= pi/4: within 2^-58.0 / z, 2^-28.0 / z */
@@ -177,8 +175,7 @@ FG_INLINE vf64 long_log(vf64 f, vf64 f_low, vf64 k, vf64 *low) {
 FG_INLINE vf64 pow_special(vf64 x, vf64 y, vf64 result) {
     vf64 size = fg_abs_f64(x), zero = splat_f64(0), infinite = splat_f64(INFINITY);
     vi64 whole = fg_floor_f64(y) == y, odd = whole & (fg_floor_f64(0.5 * y) != 0.5 * y);
-    result =
-        pick_f64((size == 0) | (size == INFINITY), pick_f64((size == 0) == (y < 0), infinite, zero), result);
+    result = pick_f64((size == 0) | (size == INFINITY), pick_f64((size == 0) == (y < 0), infinite, zero), result);
     result = (vf64)((vi64)result ^ ((vi64)x & odd & INT64_MIN));
     result = pick_f64((x < 0) & (size < INFINITY) & ~whole, splat_f64(NAN), result);
     result = pick_f64((x != x) | (y != y), x + y, result);
@@ -242,8 +239,7 @@ FG_INLINE vf64 fg_logaddexp_f64(vf64 x, vf64 y) {
 }
 
 FG_INLINE vf32 fg_logaddexp_f32(vf32 x, vf32 y) {
-    return join_halves(fg_logaddexp_f64(lower_half(x), lower_half(y)),
-                       fg_logaddexp_f64(upper_half(x), upper_half(y)));
+    return join_halves(fg_logaddexp_f64(lower_half(x), lower_half(y)), fg_logaddexp_f64(upper_half(x), upper_half(y)));
 }
 
 #elif defined(FG_T)
@@ -297,8 +293,7 @@ FG_INLINE V FG(expm1)(V x) {
 /* tanh |x| = (exp(y) - 1) / (exp(y) + 1) with y = 2|x|, both times 2^-n and as sums */
 FG_INLINE V FG(tanh)(V x) {
     V n, rest, over_low, under_low;
-    V r = N(exp_parts)(N(at_most)(2 * FG(abs)(x), N(EXP_NOTHING)), N(splat)(0), &n, &rest),
-      one = N(exp2i)(-n), one_low;
+    V r = N(exp_parts)(N(at_most)(2 * FG(abs)(x), N(EXP_NOTHING)), N(splat)(0), &n, &rest), one = N(exp2i)(-n), one_low;
     V over = N(fast_two_sum)(1 - one, r, &over_low);
     V under = N(fast_two_sum)(N(fast_two_sum)(N(splat)(1), one, &one_low), r, &under_low);
     over = N(fast_two_sum)(over, over_low + rest, &over_low);

@@ -70,8 +70,8 @@ typedef enum {
 
 typedef enum { FG_ELEMENTWISE, FG_REDUCTION, FG_STRUCTURAL } fg_op_kind;
 
-const char *fg_op_name(int op);     /* NULL when there is no such operation */
-int fg_op_arity(int op);            /* operands read */
+const char *fg_op_name(int op); /* NULL when there is no such operation */
+int fg_op_arity(int op);        /* operands read */
 fg_op_kind fg_op_kind_of(int op);
 
 /* A program's words:
@@ -141,9 +141,9 @@ const char *fg_update_name(int update); /* NULL when there is no such rule */
 int fg_update_n_settings(int update);
 
 typedef enum {
-    FG_CONVERGED = 0,      /* the largest absolute component of the gradient is at most gtol */
-    FG_OUT_OF_ITERATIONS,  /* maxiter updates were made */
-    FG_NON_FINITE          /* the value or gradient is not finite */
+    FG_CONVERGED = 0,     /* the largest absolute component of the gradient is at most gtol */
+    FG_OUT_OF_ITERATIONS, /* maxiter updates were made */
+    FG_NON_FINITE         /* the value or gradient is not finite */
 } fg_outcome;
 
 /* Minimises output 0 of `program`, whose outputs are the gradient (like input 0) alone, or the value (one element)
@@ -153,19 +153,19 @@ typedef struct {
     fg_update update;
     int64_t batch;
     int64_t maxiter;
-    int64_t record_every;         /* 0: no history; else records iterations 0, k, 2k, ... */
-    int64_t n_records;            /* rows of the history: maxiter / record_every + 1 */
-    double gtol;                  /* stops a lane; 0 stops at an exact zero, negative never */
-    const double *learning_rate;  /* (batch,) or one element, see learning_rate_is_lane */
+    int64_t record_every;        /* 0: no history; else records iterations 0, k, 2k, ... */
+    int64_t n_records;           /* rows of the history: maxiter / record_every + 1 */
+    double gtol;                 /* stops a lane; 0 stops at an exact zero, negative never */
+    const double *learning_rate; /* (batch,) or one element, see learning_rate_is_lane */
     int learning_rate_is_lane;
-    const double *settings;       /* of the update rule, e.g. beta1, beta2, epsilon */
-    const void *const *inputs;    /* as for fg_evaluate_batch; inputs[0] is x0 */
-    void *x;                      /* (batch, size) final points; may be inputs[0] */
-    int64_t *nit;                 /* (batch,) updates made */
-    int32_t *outcome;             /* (batch,) fg_outcome */
-    void *history_fun;            /* (n_records, batch) or NULL; rows not reached are left as they were */
-    void *history_x;              /* (n_records, batch, size) or NULL */
-    int keep_best;                /* x is the point of least finite value seen (needs the value output) */
+    const double *settings;    /* of the update rule, e.g. beta1, beta2, epsilon */
+    const void *const *inputs; /* as for fg_evaluate_batch; inputs[0] is x0 */
+    void *x;                   /* (batch, size) final points; may be inputs[0] */
+    int64_t *nit;              /* (batch,) updates made */
+    int32_t *outcome;          /* (batch,) fg_outcome */
+    void *history_fun;         /* (n_records, batch) or NULL; rows not reached are left as they were */
+    void *history_x;           /* (n_records, batch, size) or NULL */
+    int keep_best;             /* x is the point of least finite value seen (needs the value output) */
 } fg_descent;
 
 FG_CHECKED fg_status fg_descend(const fg_descent *descent, fg_poll poll, void *poll_context, fg_error *error);

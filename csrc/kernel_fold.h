@@ -3,8 +3,8 @@
 
 enum { TYPED(CHUNK) = 1024, TYPED(ACCUMULATORS) = 16 };
 
-typedef V (*TYPED(lift))(V accumulator, V x, V y);  /* takes in an element (of a product: x and y) */
-typedef V (*TYPED(join))(V left, V right);          /* combines two accumulators */
+typedef V (*TYPED(lift))(V accumulator, V x, V y); /* takes in an element (of a product: x and y) */
+typedef V (*TYPED(join))(V left, V right);         /* combines two accumulators */
 
 /* the left part of more than one chunk: a power of two of chunks */
 FG_INLINE int64_t TYPED(left_part)(int64_t n) {
@@ -69,10 +69,10 @@ FG_INLINE T TYPED(chunk_along)(const fg_fold *f, int64_t n, const T *a, const T 
         if (some >= N)
             accumulator[g] = lift(accumulator[g], TYPED(load)(a + r + g * N), TYPED(load)(b + r + g * N));
         else if (some > 0)
-            accumulator[g] = PICK(TYPED(first)(some),
-                                  lift(accumulator[g], TYPED(load_some)(a + r + g * N, some),
-                                       TYPED(load_some)(b + r + g * N, some)),
-                                  accumulator[g]);
+            accumulator[g] =
+                PICK(TYPED(first)(some),
+                     lift(accumulator[g], TYPED(load_some)(a + r + g * N, some), TYPED(load_some)(b + r + g * N, some)),
+                     accumulator[g]);
     }
     T buffer[2 * TYPED(ACCUMULATORS) + N] = {0};
     for (int g = 0; g < GROUP; g++)
@@ -83,46 +83,45 @@ FG_INLINE T TYPED(chunk_along)(const fg_fold *f, int64_t n, const T *a, const T 
     return buffer[0];
 }
 
-#define FOLD(name, identity, lift_expression, join_expression)                                                 \
-    FG_INLINE V TYPED(lift_##name)(V a, V b, V c) {                                                            \
-        (void)c;                                                                                               \
-        return lift_expression;                                                                                \
-    }                                                                                                          \
-    FG_INLINE V TYPED(join_##name)(V a, V b) { return join_expression; }                                       \
-    static V TYPED(lanes_##name)(const fg_fold *f, int64_t n, const T *a, const T *b, int64_t some) {          \
-        if (n > TYPED(CHUNK)) {                                                                                \
-            int64_t left = TYPED(left_part)(n);                                                                \
-            return TYPED(join_##name)(TYPED(lanes_##name)(f, left, a, b, some),                                \
-                                      TYPED(lanes_##name)(f, n - left, a + left * f->stride[0],                \
-                                                          b + left * f->stride[1], some));                     \
-        }                                                                                                      \
-        return some ? TYPED(chunk_of_lanes)(f, n, a, b, some, identity, TYPED(lift_##name), TYPED(join_##name)) \
-                    : TYPED(chunk_of_lanes)(f, n, a, b, 0, identity, TYPED(lift_##name), TYPED(join_##name));  \
-    }                                                                                                          \
-    static T TYPED(along_##name)(const fg_fold *f, int64_t n, const T *a, const T *b) {                        \
-        if (n > TYPED(CHUNK)) {                                                                                \
-            int64_t left = TYPED(left_part)(n);                                                                \
-            T first = TYPED(along_##name)(f, left, a, b);                                                      \
-            T second = TYPED(along_##name)(f, n - left, a + left * f->stride[0], b + left * f->stride[1]);     \
-            return TYPED(join_##name)(SPLAT(first), SPLAT(second))[0];                                         \
-        }                                                                                                      \
-        return TYPED(chunk_along)(f, n, a, b, identity, TYPED(lift_##name), TYPED(join_##name));               \
-    }                                                                                                          \
-    static void TYPED(fold_##name)(const fg_fold *f, void *const *operand) {                                   \
-        T *out = operand[0];                                                                                   \
-        const T *a = operand[1], *b = operand[2];                                                              \
-        if (f->width == 1) {                                                                                   \
-            *out = TYPED(along_##name)(f, f->n, a, b);                                                         \
-            return;                                                                                            \
-        }                                                                                                      \
-        const int64_t step_a = f->splat & 1u ? 0 : 1, step_b = f->splat & 2u ? 0 : 1;                          \
-        int64_t i = 0;                                                                                         \
-        for (; i + N <= f->width; i += N)                                                                      \
-            TYPED(store)(out + i, TYPED(lanes_##name)(f, f->n, a + i * step_a, b + i * step_b, 0));            \
-        if (i < f->width)                                                                                      \
-            TYPED(store_some)(out + i,                                                                         \
-                              TYPED(lanes_##name)(f, f->n, a + i * step_a, b + i * step_b, f->width - i),      \
-                              f->width - i);                                                                   \
+#define FOLD(name, identity, lift_expression, join_expression)                                                     \
+    FG_INLINE V TYPED(lift_##name)(V a, V b, V c) {                                                                \
+        (void)c;                                                                                                   \
+        return lift_expression;                                                                                    \
+    }                                                                                                              \
+    FG_INLINE V TYPED(join_##name)(V a, V b) { return join_expression; }                                           \
+    static V TYPED(lanes_##name)(const fg_fold *f, int64_t n, const T *a, const T *b, int64_t some) {              \
+        if (n > TYPED(CHUNK)) {                                                                                    \
+            int64_t left = TYPED(left_part)(n);                                                                    \
+            return TYPED(join_##name)(                                                                             \
+                TYPED(lanes_##name)(f, left, a, b, some),                                                          \
+                TYPED(lanes_##name)(f, n - left, a + left * f->stride[0], b + left * f->stride[1], some));         \
+        }                                                                                                          \
+        return some ? TYPED(chunk_of_lanes)(f, n, a, b, some, identity, TYPED(lift_##name), TYPED(join_##name))    \
+                    : TYPED(chunk_of_lanes)(f, n, a, b, 0, identity, TYPED(lift_##name), TYPED(join_##name));      \
+    }                                                                                                              \
+    static T TYPED(along_##name)(const fg_fold *f, int64_t n, const T *a, const T *b) {                            \
+        if (n > TYPED(CHUNK)) {                                                                                    \
+            int64_t left = TYPED(left_part)(n);                                                                    \
+            T first = TYPED(along_##name)(f, left, a, b);                                                          \
+            T second = TYPED(along_##name)(f, n - left, a + left * f->stride[0], b + left * f->stride[1]);         \
+            return TYPED(join_##name)(SPLAT(first), SPLAT(second))[0];                                             \
+        }                                                                                                          \
+        return TYPED(chunk_along)(f, n, a, b, identity, TYPED(lift_##name), TYPED(join_##name));                   \
+    }                                                                                                              \
+    static void TYPED(fold_##name)(const fg_fold *f, void *const *operand) {                                       \
+        T *out = operand[0];                                                                                       \
+        const T *a = operand[1], *b = operand[2];                                                                  \
+        if (f->width == 1) {                                                                                       \
+            *out = TYPED(along_##name)(f, f->n, a, b);                                                             \
+            return;                                                                                                \
+        }                                                                                                          \
+        const int64_t step_a = f->splat & 1u ? 0 : 1, step_b = f->splat & 2u ? 0 : 1;                              \
+        int64_t i = 0;                                                                                             \
+        for (; i + N <= f->width; i += N)                                                                          \
+            TYPED(store)(out + i, TYPED(lanes_##name)(f, f->n, a + i * step_a, b + i * step_b, 0));                \
+        if (i < f->width)                                                                                          \
+            TYPED(store_some)(out + i, TYPED(lanes_##name)(f, f->n, a + i * step_a, b + i * step_b, f->width - i), \
+                              f->width - i);                                                                       \
     }
 
 #define REDUCTION(name, identity, expression) FOLD(name, identity, expression, expression)

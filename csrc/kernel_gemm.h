@@ -16,7 +16,8 @@ enum { TYPED(TILE_ROWS) = 4 };
 /* A chunk of the panel, two vectors wide, fills half of L1. */
 enum { TYPED(CHUNK_OF_K) = 16384 / (2 * FG_VEC_BYTES) };
 
-/* `rows` <= TILE_ROWS and `vectors` <= 2 are constants where this is inlined; `some` > 0: columns of the last vector. */
+/* `rows` <= TILE_ROWS and `vectors` <= 2 are constants where this is inlined; `some` > 0: columns of the last vector.
+ */
 FG_INLINE void TYPED(gemm_tile)(const fg_gemm *g, int rows, int vectors, int64_t some, int64_t k, int accumulate,
                                 const T *a, const T *b, T *c) {
     V sum[TYPED(TILE_ROWS)][2];
@@ -60,8 +61,8 @@ FG_INLINE void TYPED(gemm_tile)(const fg_gemm *g, int rows, int vectors, int64_t
 FG_INLINE void TYPED(gemm_column)(const fg_gemm *g, int vectors, int64_t some, int64_t k, int accumulate, const T *a,
                                   const T *b, T *c) {
     int64_t i = 0;
-#define TILES(rows)                                                                                            \
-    for (; i + (rows) <= g->m; i += (rows))                                                                    \
+#define TILES(rows)                         \
+    for (; i + (rows) <= g->m; i += (rows)) \
         TYPED(gemm_tile)(g, rows, vectors, some, k, accumulate, a + i * g->a_row, b, c + i * g->c_row);
     TILES(TYPED(TILE_ROWS))
     TILES(4)

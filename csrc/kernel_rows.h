@@ -37,26 +37,36 @@ FG_INLINE void TYPED(rows)(const fg_rows *rows, void *const *operand, int arity,
 #undef LOADED
 }
 
-#define ELEMENTARY(name, arity, expression)                                                                    \
-    static V TYPED(op_##name)(V a, V b, V c) {                                                                 \
-        (void)b, (void)c;                                                                                      \
-        return expression;                                                                                     \
-    }                                                                                                          \
-    static void TYPED(rows_##name)(const fg_rows *rows, void *const *operand) {                                \
-        TYPED(rows)(rows, operand, arity, rows->splat, TYPED(op_##name));                                      \
+#define ELEMENTARY(name, arity, expression)                                     \
+    static V TYPED(op_##name)(V a, V b, V c) {                                  \
+        (void)b, (void)c;                                                       \
+        return expression;                                                      \
+    }                                                                           \
+    static void TYPED(rows_##name)(const fg_rows *rows, void *const *operand) { \
+        TYPED(rows)(rows, operand, arity, rows->splat, TYPED(op_##name));       \
     }
-#define ELEMENTWISE(name, arity, expression)                                                                   \
-    FG_INLINE V TYPED(op_##name)(V a, V b, V c) {                                                              \
-        (void)b, (void)c;                                                                                      \
-        return expression;                                                                                     \
-    }                                                                                                          \
-    static void TYPED(rows_##name)(const fg_rows *rows, void *const *operand) {                                \
-        switch (rows->splat) {                                                                                 \
-        case 0: TYPED(rows)(rows, operand, arity, 0, TYPED(op_##name)); return;                                \
-        case 1: TYPED(rows)(rows, operand, arity, 1, TYPED(op_##name)); return;                                \
-        case 2: TYPED(rows)(rows, operand, arity, arity > 1 ? 2 : 0, TYPED(op_##name)); return;                \
-        case 4: TYPED(rows)(rows, operand, arity, arity > 2 ? 4 : 0, TYPED(op_##name)); return;                \
-        default: TYPED(rows)(rows, operand, arity, rows->splat, TYPED(op_##name)); return;                     \
-        }                                                                                                      \
+#define ELEMENTWISE(name, arity, expression)                                        \
+    FG_INLINE V TYPED(op_##name)(V a, V b, V c) {                                   \
+        (void)b, (void)c;                                                           \
+        return expression;                                                          \
+    }                                                                               \
+    static void TYPED(rows_##name)(const fg_rows *rows, void *const *operand) {     \
+        switch (rows->splat) {                                                      \
+        case 0:                                                                     \
+            TYPED(rows)(rows, operand, arity, 0, TYPED(op_##name));                 \
+            return;                                                                 \
+        case 1:                                                                     \
+            TYPED(rows)(rows, operand, arity, 1, TYPED(op_##name));                 \
+            return;                                                                 \
+        case 2:                                                                     \
+            TYPED(rows)(rows, operand, arity, arity > 1 ? 2 : 0, TYPED(op_##name)); \
+            return;                                                                 \
+        case 4:                                                                     \
+            TYPED(rows)(rows, operand, arity, arity > 2 ? 4 : 0, TYPED(op_##name)); \
+            return;                                                                 \
+        default:                                                                    \
+            TYPED(rows)(rows, operand, arity, rows->splat, TYPED(op_##name));       \
+            return;                                                                 \
+        }                                                                           \
     }
 #include "ops.def"

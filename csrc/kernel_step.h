@@ -6,7 +6,9 @@ enum { TYPED(STRIPS) = 4 };
 FG_INLINE M TYPED(magnitude)(V x) { return (M)ABS(x); }
 
 static int TYPED(stop_of)(const fg_check *check, T largest, T value) {
-    return !isfinite(largest) || !isfinite(value) ? 1 + FG_NON_FINITE : largest <= (T)check->gtol ? 1 + FG_CONVERGED : 0;
+    return !isfinite(largest) || !isfinite(value) ? 1 + FG_NON_FINITE
+           : largest <= (T)check->gtol            ? 1 + FG_CONVERGED
+                                                  : 0;
 }
 
 /* The components of one lane side by side. */
@@ -68,13 +70,13 @@ typedef struct {
 typedef TYPED(point) (*TYPED(update))(TYPED(point) at, V g, V c0, V c1, const V *setting, const V *rest);
 
 /* N neighbouring components, or the first `some` of them when that is not 0. */
-FG_INLINE void TYPED(step_at)(T *x, T *u, T *w, const T *g, const T *c0, const T *c1, const V *c_of_all, const T *frozen,
-                              int n_states, int64_t some, const V *setting, const V *rest, TYPED(update) update) {
+FG_INLINE void TYPED(step_at)(T *x, T *u, T *w, const T *g, const T *c0, const T *c1, const V *c_of_all,
+                              const T *frozen, int n_states, int64_t some, const V *setting, const V *rest,
+                              TYPED(update) update) {
 #define LOAD(p) (some ? TYPED(load_some)(p, some) : TYPED(load)(p))
 #define STORE(p, v) (some ? TYPED(store_some)(p, v, some) : TYPED(store)(p, v))
     TYPED(point) at = {LOAD(x), n_states > 0 ? LOAD(u) : (V){0}, n_states > 1 ? LOAD(w) : (V){0}};
-    TYPED(point) next =
-        update(at, LOAD(g), c0 ? LOAD(c0) : c_of_all[0], c0 ? LOAD(c1) : c_of_all[1], setting, rest);
+    TYPED(point) next = update(at, LOAD(g), c0 ? LOAD(c0) : c_of_all[0], c0 ? LOAD(c1) : c_of_all[1], setting, rest);
     STORE(x, frozen ? PICK(LOAD(frozen) != K(0), at.x, next.x) : next.x);
     if (n_states > 0)
         STORE(u, next.u);
@@ -98,8 +100,8 @@ FG_INLINE void TYPED(step)(const fg_step *step, int n_states, int n_settings, TY
     const T *g = step->gradient, *c[2] = {step->c[0], step->c[1]}, *frozen = step->frozen;
     const V all[2] = {SPLAT(*c[0]), SPLAT(*c[1])};
     for (int64_t r = 0; r < n_rows; r++) {
-#define STEP_AT(some)                                                                                          \
-    TYPED(step_at)(x + i, u + i, w + i, g + i, step->c_is_lane ? c[0] + i : NULL, c[1] + i, all,               \
+#define STEP_AT(some)                                                                            \
+    TYPED(step_at)(x + i, u + i, w + i, g + i, step->c_is_lane ? c[0] + i : NULL, c[1] + i, all, \
                    frozen ? frozen + i : NULL, n_states, some, setting, rest, update)
         int64_t i = 0;
         for (; i + N <= width; i += N)
@@ -114,33 +116,30 @@ FG_INLINE void TYPED(step)(const fg_step *step, int n_states, int n_settings, TY
 
 #define s(i) setting[i]
 #define rest(i) rest[i]
-#define UPDATE(name, states, settings, powers, c0_, c1_, statement)                                            \
-    FG_INLINE TYPED(point)                                                                                     \
-        TYPED(update_##name)(TYPED(point) at, V g, V c0, V c1, const V *setting, const V *rest) {              \
-        V x = at.x, u = at.u, w = at.w;                                                                        \
-        (void)c1, (void)setting, (void)rest;                                                                   \
-        statement;                                                                                             \
-        return (TYPED(point)){x, u, w};                                                                        \
-    }                                                                                                          \
-    static void TYPED(step_##name)(const fg_step *step) {                                                      \
-        TYPED(step)(step, states, settings, TYPED(update_##name));                                             \
-    }
+#define UPDATE(name, states, settings, powers, c0_, c1_, statement)                                                  \
+    FG_INLINE TYPED(point) TYPED(update_##name)(TYPED(point) at, V g, V c0, V c1, const V *setting, const V *rest) { \
+        V x = at.x, u = at.u, w = at.w;                                                                              \
+        (void)c1, (void)setting, (void)rest;                                                                         \
+        statement;                                                                                                   \
+        return (TYPED(point)){x, u, w};                                                                              \
+    }                                                                                                                \
+    static void TYPED(step_##name)(const fg_step *step) { TYPED(step)(step, states, settings, TYPED(update_##name)); }
 #include "updates.def"
 #undef s
 #undef rest
 
-#define UPDATE(name, states, settings_, powers, c0_, c1_, statement)                                           \
-    static void TYPED(prepare_##name)(const fg_prepare *p) {                                                   \
-        const double s0 = powers > 0 ? p->settings[0] : 0, s1 = powers > 1 ? p->settings[1] : 0;               \
-        double *power0 = p->power[0], *power1 = p->power[1];                                                   \
-        T *out0 = p->c[0], *out1 = p->c[1];                                                                    \
-        for (int64_t l = 0; l < p->n; l++) {                                                                   \
-            const double rate = p->learning_rate[l], p0 = power0[l] * s0, p1 = power1[l] * s1;                 \
-            power0[l] = p0;                                                                                    \
-            power1[l] = p1;                                                                                    \
-            out0[l] = (T)(c0_);                                                                                \
-            out1[l] = (T)(c1_);                                                                                \
-            (void)rate;                                                                                        \
-        }                                                                                                      \
+#define UPDATE(name, states, settings_, powers, c0_, c1_, statement)                             \
+    static void TYPED(prepare_##name)(const fg_prepare *p) {                                     \
+        const double s0 = powers > 0 ? p->settings[0] : 0, s1 = powers > 1 ? p->settings[1] : 0; \
+        double *power0 = p->power[0], *power1 = p->power[1];                                     \
+        T *out0 = p->c[0], *out1 = p->c[1];                                                      \
+        for (int64_t l = 0; l < p->n; l++) {                                                     \
+            const double rate = p->learning_rate[l], p0 = power0[l] * s0, p1 = power1[l] * s1;   \
+            power0[l] = p0;                                                                      \
+            power1[l] = p1;                                                                      \
+            out0[l] = (T)(c0_);                                                                  \
+            out1[l] = (T)(c1_);                                                                  \
+            (void)rate;                                                                          \
+        }                                                                                        \
     }
 #include "updates.def"

@@ -106,8 +106,8 @@ static void run_packed(const fg_call *call, void *const *operand) {
         }
         call->kernel.rows(&rows, place);
         if (place[0] == packed[0])
-            copy_strided(rows.width, item, packed[0], 1,
-                         (char *)operand[0] + start * call->inner[0] * item, call->inner[0]);
+            copy_strided(rows.width, item, packed[0], 1, (char *)operand[0] + start * call->inner[0] * item,
+                         call->inner[0]);
     }
 }
 
@@ -400,10 +400,17 @@ static void place(const fg_program *p, char *uniform, char *lanes, int64_t n_lan
             void *write;
         } pointer; /* inputs and constants are only read: the verifier saw to it */
         switch (b->role) {
-        case FG_INPUT: pointer.read = inputs[b->position]; break;
-        case FG_OUTPUT: pointer.write = outputs[b->position]; break;
-        case FG_CONSTANT: pointer.read = p->constants + b->position; break;
-        default: pointer.write = b->is_lane ? lanes + b->position * n_lanes : uniform + b->position;
+        case FG_INPUT:
+            pointer.read = inputs[b->position];
+            break;
+        case FG_OUTPUT:
+            pointer.write = outputs[b->position];
+            break;
+        case FG_CONSTANT:
+            pointer.read = p->constants + b->position;
+            break;
+        default:
+            pointer.write = b->is_lane ? lanes + b->position * n_lanes : uniform + b->position;
         }
         base[i] = pointer.write;
     }
@@ -563,14 +570,20 @@ int fg_workers_for(double nanoseconds, int64_t n_blocks) {
     return workers < 1 ? 1 : (int)workers;
 }
 
-fg_status fg_evaluate_batch(const fg_program *program, int64_t batch, const void *const *inputs,
-                            void *const *outputs, fg_poll poll, void *poll_context, fg_error *error) {
+fg_status fg_evaluate_batch(const fg_program *program, int64_t batch, const void *const *inputs, void *const *outputs,
+                            fg_poll poll, void *poll_context, fg_error *error) {
     if (batch < 1)
         return fg_fail(error, FG_INVALID_VALUE, "the batch must have at least one instance");
     const int64_t n_lanes = fg_lanes_for(program, batch, 0);
     const int n_workers = fg_workers_for(program->cost * (double)batch, (batch + n_lanes - 1) / n_lanes);
-    batch_run run = {.program = program, .kernels = fg_active_kernels(), .batch = batch, .n_lanes = n_lanes,
-                     .inputs = inputs, .outputs = outputs, .poll = poll, .poll_context = poll_context,
+    batch_run run = {.program = program,
+                     .kernels = fg_active_kernels(),
+                     .batch = batch,
+                     .n_lanes = n_lanes,
+                     .inputs = inputs,
+                     .outputs = outputs,
+                     .poll = poll,
+                     .poll_context = poll_context,
                      .next_poll = fg_clock() + 0.01};
     fg_plan plan = {0};
     void *uniform = NULL;

@@ -23,7 +23,7 @@ struct fg_call {
     int64_t inner[1 + FG_MAX_INPUTS]; /* element strides within a row, where a kernel cannot take them */
     int n_outer, arity;
     int64_t outer_shape[FG_MAX_DIMS + 1];
-    int64_t outer_step[FG_MAX_DIMS + 1][1 + FG_MAX_INPUTS]; /* bytes */
+    int64_t outer_step[FG_MAX_DIMS + 1][1 + FG_MAX_INPUTS];       /* bytes */
     int64_t buffer[1 + FG_MAX_INPUTS], offset[1 + FG_MAX_INPUTS]; /* bytes from the buffer's base */
     int dtype, item_size[1 + FG_MAX_INPUTS];
     int64_t n_lanes; /* of a table's elements */

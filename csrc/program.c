@@ -45,8 +45,7 @@ static int take(reader *r, int64_t *value) {
 
 #define REFUSE(...) return fg_fail(error, FG_INVALID_PROGRAM, __VA_ARGS__)
 
-static fg_status read_buffer(const fg_program *p, reader *r, int64_t n_constant_words, fg_buffer *b,
-                             fg_error *error) {
+static fg_status read_buffer(const fg_program *p, reader *r, int64_t n_constant_words, fg_buffer *b, fg_error *error) {
     const int64_t *w = r->next;
     int64_t number = (w - p->words - FG_HEADER_WORDS) / FG_BUFFER_WORDS;
     r->next += FG_BUFFER_WORDS;
@@ -82,8 +81,7 @@ static fg_status read_buffer(const fg_program *p, reader *r, int64_t n_constant_
     return FG_OK;
 }
 
-static fg_status read_instruction(const fg_program *p, reader *r, int64_t number, fg_instruction *in,
-                                  fg_error *error) {
+static fg_status read_instruction(const fg_program *p, reader *r, int64_t number, fg_instruction *in, fg_error *error) {
     int64_t op, dtype, n_dims;
     if (!take(r, &op) || !take(r, &dtype) || !take(r, &n_dims))
         REFUSE("instruction %lld is cut off", (long long)number);
@@ -129,8 +127,9 @@ static int writes_once(const fg_instruction *in, int n_axes) {
         int best = -1;
         for (int d = 0; d < n_axes; d++) {
             int64_t s = in->operand[0].stride[d] < 0 ? -in->operand[0].stride[d] : in->operand[0].stride[d];
-            int64_t t = best < 0 ? 0 : in->operand[0].stride[best] < 0 ? -in->operand[0].stride[best]
-                                                                       : in->operand[0].stride[best];
+            int64_t t = best < 0                          ? 0
+                        : in->operand[0].stride[best] < 0 ? -in->operand[0].stride[best]
+                                                          : in->operand[0].stride[best];
             if (!(seen >> d & 1u) && (best < 0 || s < t))
                 best = d;
         }
@@ -183,9 +182,9 @@ static fg_status verify(const fg_program *p, fg_instruction *in, int64_t number,
         REFUSE("instruction %lld writes an input or a constant", n);
     for (int i = 0; i <= arity; i++) {
         const fg_buffer *b = &p->buffers[in->operand[i].buffer];
-        int wanted = is_table && i == 2                   ? FG_INT64
+        int wanted = is_table && i == 2               ? FG_INT64
                      : in->op == FG_OP_cast && i == 1 ? FG_FLOAT32 - in->dtype /* the other float */
-                                                          : in->dtype;
+                                                      : in->dtype;
         if (b->dtype != wanted)
             REFUSE("instruction %lld: operand %d has the wrong dtype", n, i);
         if (number < p->n_uniform ? b->is_lane : i == 0 && !b->is_lane)
@@ -204,8 +203,8 @@ static fg_status verify(const fg_program *p, fg_instruction *in, int64_t number,
         const fg_operand *t = &in->operand[2], *o = &in->operand[in->op == FG_OP_gather ? 1 : 0];
         const fg_operand *other = &in->operand[in->op == FG_OP_gather ? 0 : 1];
         const fg_buffer *table = &p->buffers[t->buffer], *b = &p->buffers[o->buffer], *c = &p->buffers[other->buffer];
-        if (table->size < in->shape[0] || t->offset != 0 || o->offset < 0 || o->offset > b->size ||
-            other->offset < 0 || other->offset > c->size || in->shape[0] > c->size - other->offset)
+        if (table->size < in->shape[0] || t->offset != 0 || o->offset < 0 || o->offset > b->size || other->offset < 0 ||
+            other->offset > c->size || in->shape[0] > c->size - other->offset)
             REFUSE("instruction %lld reaches outside a buffer", n);
         for (int64_t i = 0; i < in->shape[0]; i++)
             if (p->constants[table->position + i] < 0 || p->constants[table->position + i] >= b->size - o->offset)
@@ -283,8 +282,8 @@ static fg_status build(fg_program *p, int64_t n_words, fg_error *error) {
         if (status)
             return status;
         if (b->role == FG_ARENA) {
-            int64_t end = b->position + b->size * fg_item_size(b->dtype), *bytes = b->is_lane ? &p->lane_bytes
-                                                                                              : &p->uniform_bytes;
+            int64_t end = b->position + b->size * fg_item_size(b->dtype),
+                    *bytes = b->is_lane ? &p->lane_bytes : &p->uniform_bytes;
             *bytes = end > *bytes ? end : *bytes;
         }
     }

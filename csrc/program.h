@@ -24,10 +24,10 @@ struct fg_program {
     int64_t n_buffers, n_instructions, n_uniform, n_inputs, n_outputs;
     fg_buffer *buffers;
     fg_instruction *instructions;
-    int64_t *input, *output;   /* buffer of each input and output */
-    const int64_t *constants;  /* within words */
-    int64_t uniform_bytes;     /* arena of the uniform values */
-    int64_t lane_bytes;        /* arena of one lane */
+    int64_t *input, *output;  /* buffer of each input and output */
+    const int64_t *constants; /* within words */
+    int64_t uniform_bytes;    /* arena of the uniform values */
+    int64_t lane_bytes;       /* arena of one lane */
     double cost;
 };
 

@@ -66,36 +66,24 @@ FG_INLINE vf32 pick_f32(vi32 m, vf32 u, vf32 v) { return (vf32)((m & (vi32)u) | 
 #endif
 
 FG_INLINE vf64 fg_sqrt_f64(vf64 x) { FG_BODY(vf64, FG_X86(sqrt_pd)(x), vsqrtq_f64(x), __builtin_sqrt(x[i])); }
-FG_INLINE vf32 fg_sqrt_f32(vf32 x) {
-    FG_BODY(vf32, FG_X86(sqrt_ps)(x), vsqrtq_f32(x), __builtin_sqrtf(x[i]));
-}
-FG_INLINE vf64 fg_floor_f64(vf64 x) {
-    FG_BODY(vf64, FG_X86(floor_pd)(x), vrndmq_f64(x), __builtin_floor(x[i]));
-}
-FG_INLINE vf32 fg_floor_f32(vf32 x) {
-    FG_BODY(vf32, FG_X86(floor_ps)(x), vrndmq_f32(x), __builtin_floorf(x[i]));
-}
+FG_INLINE vf32 fg_sqrt_f32(vf32 x) { FG_BODY(vf32, FG_X86(sqrt_ps)(x), vsqrtq_f32(x), __builtin_sqrtf(x[i])); }
+FG_INLINE vf64 fg_floor_f64(vf64 x) { FG_BODY(vf64, FG_X86(floor_pd)(x), vrndmq_f64(x), __builtin_floor(x[i])); }
+FG_INLINE vf32 fg_floor_f32(vf32 x) { FG_BODY(vf32, FG_X86(floor_ps)(x), vrndmq_f32(x), __builtin_floorf(x[i])); }
 FG_INLINE vf64 fg_ceil_f64(vf64 x) { FG_BODY(vf64, FG_X86(ceil_pd)(x), vrndpq_f64(x), __builtin_ceil(x[i])); }
-FG_INLINE vf32 fg_ceil_f32(vf32 x) {
-    FG_BODY(vf32, FG_X86(ceil_ps)(x), vrndpq_f32(x), __builtin_ceilf(x[i]));
-}
+FG_INLINE vf32 fg_ceil_f32(vf32 x) { FG_BODY(vf32, FG_X86(ceil_ps)(x), vrndpq_f32(x), __builtin_ceilf(x[i])); }
 
 /* the lesser and the greater of a limit and x; a NaN in x stays */
 FG_INLINE vf64 at_most_f64(vf64 x, double limit) {
-    FG_BODY(vf64, FG_X86(min_pd)(splat_f64(limit), x), vminq_f64(splat_f64(limit), x),
-            x[i] > limit ? limit : x[i]);
+    FG_BODY(vf64, FG_X86(min_pd)(splat_f64(limit), x), vminq_f64(splat_f64(limit), x), x[i] > limit ? limit : x[i]);
 }
 FG_INLINE vf32 at_most_f32(vf32 x, float limit) {
-    FG_BODY(vf32, FG_X86(min_ps)(splat_f32(limit), x), vminq_f32(splat_f32(limit), x),
-            x[i] > limit ? limit : x[i]);
+    FG_BODY(vf32, FG_X86(min_ps)(splat_f32(limit), x), vminq_f32(splat_f32(limit), x), x[i] > limit ? limit : x[i]);
 }
 FG_INLINE vf64 at_least_f64(vf64 x, double limit) {
-    FG_BODY(vf64, FG_X86(max_pd)(splat_f64(limit), x), vmaxq_f64(splat_f64(limit), x),
-            x[i] < limit ? limit : x[i]);
+    FG_BODY(vf64, FG_X86(max_pd)(splat_f64(limit), x), vmaxq_f64(splat_f64(limit), x), x[i] < limit ? limit : x[i]);
 }
 FG_INLINE vf32 at_least_f32(vf32 x, float limit) {
-    FG_BODY(vf32, FG_X86(max_ps)(splat_f32(limit), x), vmaxq_f32(splat_f32(limit), x),
-            x[i] < limit ? limit : x[i]);
+    FG_BODY(vf32, FG_X86(max_ps)(splat_f32(limit), x), vmaxq_f32(splat_f32(limit), x), x[i] < limit ? limit : x[i]);
 }
 
 /* whether the mask, of doubles or of floats, is set in any lane */
@@ -280,8 +268,7 @@ FG_INLINE vf64 split_f64(vf64 x, vf64 *k) {
     return m;
 #else
     vi64 small = x < 0x1p-1022;
-    vi64 bits =
-        (vi64)pick_f64(small, x * 0x1p54, x) + 0x0008000000000000; /* carries into the exponent at 3/2 */
+    vi64 bits = (vi64)pick_f64(small, x * 0x1p54, x) + 0x0008000000000000; /* carries into the exponent at 3/2 */
     vf64 biased = (vf64)((vi64)((vu64)bits >> 52) | 0x4330000000000000) - 0x1p52;
     *k = biased - pick_f64(small, splat_f64(1023 + 54), splat_f64(1023));
     return (vf64)((bits & 0x000fffffffffffff) + 0x3fe8000000000000);
@@ -348,8 +335,7 @@ FG_INLINE vf32 join_halves(vf64 lower, vf64 upper) {
     return _mm256_set_m128(_mm256_cvtpd_ps(upper), _mm256_cvtpd_ps(lower));
 #else
     FG_BODY(vf32, _mm_movelh_ps(_mm_cvtpd_ps(lower), _mm_cvtpd_ps(upper)),
-            vcvt_high_f32_f64(vcvt_f32_f64(lower), upper),
-            i < FG_N_F64 ? (float)lower[i] : (float)upper[i - FG_N_F64]);
+            vcvt_high_f32_f64(vcvt_f32_f64(lower), upper), i < FG_N_F64 ? (float)lower[i] : (float)upper[i - FG_N_F64]);
 #endif
 }
 

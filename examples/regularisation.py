@@ -108,9 +108,7 @@ def picture_paths(X, s, names, path):
     steepest = curvature(X) + 2 * strength
     rates = {"gd": 1.9 / steepest, "momentum": 0.3 / steepest, "adam": 0.25}
     found = {
-        method: fg.minimize(
-            loss, start, (strength, X, s), method, learning_rate=rate, maxiter=150, record="path"
-        )
+        method: fg.minimize(loss, start, (strength, X, s), method, learning_rate=rate, maxiter=150, record="path")
         for method, rate in rates.items()
     }
     shown = {"gradient descent": found["gd"], "momentum": found["momentum"], "Adam": found["adam"]}

@@ -294,7 +294,9 @@ def test_a_batch_is_indexed_by_instance_and_knows_its_best():
         res[40]
 
 
-@pytest.mark.parametrize(("record", "every", "has_path"), [("fun", 1, False), ("path", 1, True), (1, 1, True), (7, 7, True)])
+@pytest.mark.parametrize(
+    ("record", "every", "has_path"), [("fun", 1, False), ("path", 1, True), (1, 1, True), (7, 7, True)]
+)
 @pytest.mark.parametrize("batch", [3, 40])
 def test_history_holds_every_kth_iteration_and_nan_after_an_instance_stopped(record, every, has_path, batch):
     x0 = 1 + np.logspace(0, -5, batch)[:, None] * [1, -1]
@@ -309,7 +311,9 @@ def test_history_holds_every_kth_iteration_and_nan_after_an_instance_stopped(rec
     if has_path:
         assert (np.isnan(history.x[..., 0]) == ~alive).all()
         np.testing.assert_allclose(history.fun[alive], ((history.x - 1) ** 2).sum(-1)[alive], rtol=1e-12)
-        np.testing.assert_allclose(history.x[1], 1 + (x0 - 1) * np.where(alive[1], 0.6**every, np.nan)[:, None], rtol=1e-12)
+        np.testing.assert_allclose(
+            history.x[1], 1 + (x0 - 1) * np.where(alive[1], 0.6**every, np.nan)[:, None], rtol=1e-12
+        )
     plain = fg.minimize(parabola, x0, **settings)
     assert plain.history is None
     assert_same_bits(plain.x, res.x)  # recording changes nothing

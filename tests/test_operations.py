@@ -113,7 +113,10 @@ def operands(arity, dtype):
             columns = list(np.array(list(itertools.product(values, values)), dtype).T)
             columns += [rng.permutation(columns[0]) for _ in range(arity - 2)]
         scale = np.where(rng.random((arity, 300)) < 0.5, 1, 10.0 ** rng.integers(-40, 38, (arity, 300)))
-        return [np.concatenate([a, b]) for a, b in zip(columns, (rng.normal(0, 3, scale.shape) * scale).astype(dtype), strict=True)]
+        return [
+            np.concatenate([a, b])
+            for a, b in zip(columns, (rng.normal(0, 3, scale.shape) * scale).astype(dtype), strict=True)
+        ]
 
 
 def expected(op, columns):
@@ -204,7 +207,9 @@ def test_elementwise_operation_reads_operands_of_any_stride(op, dtype, isa):
             back = [transpose(x, np.argsort(orders[i]).tolist()) for i, x in enumerate(nodes)]
             return transpose(operation(op)(*back), orders[-1])
 
-        moved = [np.broadcast_to(x.transpose(orders[i]), lead + x.transpose(orders[i]).shape) for i, x in enumerate(arrays)]
+        moved = [
+            np.broadcast_to(x.transpose(orders[i]), lead + x.transpose(orders[i]).shape) for i, x in enumerate(arrays)
+        ]
         specs = [(x.shape[len(lead) :], dtype) for x in moved]
         compiled = compile_graph(graph_of(build, *specs), (bool(lead),) * len(arrays))
         result = run(compiled, *moved)[0]
@@ -321,7 +326,9 @@ def slope(op, columns, i):
         return reference(op)(*moved).imag / 1e-30
 
     def central(h):
-        return np.subtract(*[reference(op)(*columns[:i], columns[i] + s * h, *columns[i + 1 :]) for s in (1, -1)]) / (2 * h)
+        return np.subtract(*[reference(op)(*columns[:i], columns[i] + s * h, *columns[i + 1 :]) for s in (1, -1)]) / (
+            2 * h
+        )
 
     return (64 * central(2.5e-4) - 20 * central(5e-4) + central(1e-3)) / 45
 
@@ -352,7 +359,9 @@ def test_reduction_of_any_length(op, dtype, isa):
         across = np.stack([x, x[::-1], x], axis=1)
         assert_same_bits(evaluate_op(op, across, attributes=(0,))[[0, 2]], np.repeat(along, 2))
         every_other = np.repeat(x, 2)
-        strided = graph_of(lambda a: reduction(op, a.builder.make("slice", (a,), ((0, a.size // 2, 2),))), ((2 * n,), dtype))
+        strided = graph_of(
+            lambda a: reduction(op, a.builder.make("slice", (a,), ((0, a.size // 2, 2),))), ((2 * n,), dtype)
+        )
         assert_same_bits(run(compile_graph(strided), every_other)[0], along)
         if n < 2000:
             lanes = evaluate_op(op, np.tile(x, (17, 1)), attributes=(0,), lanes=(True,))
@@ -404,7 +413,25 @@ def test_dot_of_any_length_and_kind(dtype, isa):
 
 # ---- matrix products
 
-MATRICES = [(1, 1, 1), (3, 5, 7), (1, 33, 1), (17, 1, 33), (1, 7, 40), (40, 7, 1), (2, 0, 3), (13, 130, 35), (33, 65, 17)]
+
+def turned(x, turn):
+    """A node or an array with its last two axes exchanged, if told to."""
+    axes = list(range(len(x.shape)))
+    order = [*axes[:-2], axes[-1], axes[-2]]
+    return x if not turn else x.transpose(order) if isinstance(x, np.ndarray) else transpose(x, order)
+
+
+MATRICES = [
+    (1, 1, 1),
+    (3, 5, 7),
+    (1, 33, 1),
+    (17, 1, 33),
+    (1, 7, 40),
+    (40, 7, 1),
+    (2, 0, 3),
+    (13, 130, 35),
+    (33, 65, 17),
+]
 
 
 @BOTH
@@ -416,13 +443,16 @@ def test_matrix_product_in_all_kinds_and_layouts(shape, lanes, dtype, isa):
     batch = 18 if any(lanes) else None
     if batch and m * k * n > 20000:
         m, k, n = m // 2, k // 4, n // 2
-    for groups, turn_a, turn_b, turn_out in [((), 0, 0, 0), ((), 1, 0, 0), ((), 0, 1, 0), ((), 1, 1, 0), ((), 0, 0, 1), ((2,), 1, 0, 1)]:
+    for groups, turn_a, turn_b, turn_out in [
+        ((), 0, 0, 0),
+        ((), 1, 0, 0),
+        ((), 0, 1, 0),
+        ((), 1, 1, 0),
+        ((), 0, 0, 1),
+        ((2,), 1, 0, 1),
+    ]:
 
         def build(a, b, turns=(turn_a, turn_b, turn_out)):
-            def turned(x, turn):
-                axes = list(range(len(x.shape)))
-                return transpose(x, [*axes[:-2], axes[-1], axes[-2]]) if turn else x
-
             return turned(operation("matmul")(turned(a, turns[0]), turned(b, turns[1])), turns[2])
 
         a_shape, b_shape = [(*groups, *(x[::-1] if t else x)) for x, t in (((m, k), turn_a), ((k, n), turn_b))]
@@ -432,12 +462,12 @@ def test_matrix_product_in_all_kinds_and_layouts(shape, lanes, dtype, isa):
             for s, lane in zip((a_shape, b_shape), lanes, strict=True)
         ]
         result = run(compiled, a, b)[0]
-        left, right = a.swapaxes(-1, -2) if turn_a else a, b.swapaxes(-1, -2) if turn_b else b
+        left, right = turned(a, turn_a), turned(b, turn_b)
         if batch and groups:
             left, right = [x if lane else x[None] for x, lane in zip((left, right), lanes, strict=True)]
         left, right = left.astype(float), right.astype(float)
         exact, size = left @ right, abs(left) @ abs(right)
-        result = result.swapaxes(-1, -2) if turn_out else result
+        result = turned(result, turn_out)
         assert result.shape == exact.shape
         assert (abs(result - exact) <= (k + 1) * np.finfo(dtype).eps * size).all()
 

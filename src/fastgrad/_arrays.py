@@ -17,11 +17,7 @@ def as_floats(value: Any, name: str) -> np.ndarray:
     float32 stays, float16 becomes float32, everything else that is real float64. Raises TypeError naming the
     argument for complex numbers, objects, strings and masked arrays.
     """
-    if (
-        type(value) is np.ndarray
-        and (value.dtype is FLOAT64 or value.dtype is FLOAT32)
-        and value.flags.carray
-    ):
+    if type(value) is np.ndarray and (value.dtype is FLOAT64 or value.dtype is FLOAT32) and value.flags.carray:
         return value
     masked = sys.modules.get("numpy.ma")  # importing it takes longer than all the rest here
     if masked is not None and isinstance(value, masked.MaskedArray):
@@ -31,11 +27,7 @@ def as_floats(value: Any, name: str) -> np.ndarray:
     except ValueError as error:  # ragged nested sequences
         raise TypeError(f"{name} does not make an array: {error}") from error
     if array.dtype.kind not in "biuf":
-        cure = (
-            "split it into real and imaginary parts"
-            if array.dtype.kind == "c"
-            else "pass an array of real numbers"
-        )
+        cure = "split it into real and imaginary parts" if array.dtype.kind == "c" else "pass an array of real numbers"
         raise TypeError(f"{name} has dtype {array.dtype}: {cure}")
     dtype = FLOAT32 if array.dtype.kind == "f" and array.dtype.itemsize <= 4 else FLOAT64
     # ascontiguousarray would turn shape () into (1,)

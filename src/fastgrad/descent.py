@@ -215,21 +215,15 @@ class Result:
 
     def __getitem__(self, i: Any) -> Result:
         if not self.is_batch:
-            raise TypeError(
-                "the result of a single problem has no instances: pass in_axes=0 to minimize a batch"
-            )
+            raise TypeError("the result of a single problem has no instances: pass in_axes=0 to minimize a batch")
         history = None if self.history is None else self.history[i]
         return Result(self.x[i], self.fun[i], self.jac[i], self.nit[i], self.nfev[i], self.status[i], history)
 
     def __repr__(self) -> str:
         if self.is_batch:
             best = self.best
-            return (
-                f"Result of {len(self):,} instances: {self.message}\n  best: fun={best.fun!r} at x={best.x!r}"
-            )
-        return (
-            f"Result: {self.message}\n  fun={self.fun!r}, nit={self.nit}\n  x={self.x!r}\n  jac={self.jac!r}"
-        )
+            return f"Result of {len(self):,} instances: {self.message}\n  best: fun={best.fun!r} at x={best.x!r}"
+        return f"Result: {self.message}\n  fun={self.fun!r}, nit={self.nit}\n  x={self.x!r}\n  jac={self.jac!r}"
 
 
 # ---- the call
@@ -400,7 +394,7 @@ class _Problem:
         self.arrays, self.is_lane = call.inputs, call.is_lane
         known: dict[Any, Any] = {}
         if isinstance(fun, Transform) and fun.kind == "value_and_grad" and fun.argnums == (0,):
-            fun, known = fun.fun, fun.known
+            known, fun = fun.known, fun.fun
         key = ("descent", call.signature)
         if key not in known:
             graph = trace(fun, call.leaves_to_trace(), name=getattr(fun, "__name__", "fun"))

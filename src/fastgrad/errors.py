@@ -37,9 +37,7 @@ class IndexingError(IndexError):
 def user_line() -> str:
     """The innermost line of code outside fastgrad and NumPy: `file:line, in name`, and its text."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(
-        (*_OWN_FOLDERS, "<__array_function__")
-    ):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((*_OWN_FOLDERS, "<__array_function__")):
         frame = frame.f_back
     code = frame.f_code
     text = f"{code.co_filename}:{frame.f_lineno}, in {code.co_name}"

@@ -89,7 +89,10 @@ def value_and_grad(fun: Callable[..., Any], argnums: int | Sequence[int] = 0) ->
     (5.0, array([2., 4.]))
     """
     return Transform(
-        fun, "value_and_grad", lambda graph, wrt: value_and_gradient(graph, sum(wrt, ())), argnums
+        fun,
+        "value_and_grad",
+        lambda graph, wrt: value_and_gradient(graph, [n for numbers in wrt for n in numbers]),
+        argnums,
     )
 
 
@@ -124,7 +127,7 @@ def vmap(fun: Callable[..., Any], in_axes: int | Sequence[int | None] | None = 0
 
 
 def _gradient_graph(graph: Graph, wrt: Sequence[Sequence[int]]) -> Graph:
-    both = value_and_gradient(graph, sum(wrt, ()))
+    both = value_and_gradient(graph, [n for numbers in wrt for n in numbers])
     return Graph(both.inputs, both.outputs[1:], both.structure, both.name)
 
 
@@ -182,9 +185,7 @@ class Transform(_core.Function):
         return outputs[0] if runner.assemble is None else runner.assemble(outputs)
 
     def _graph(self, call: Arguments) -> Graph:
-        graph = trace(
-            call.applied(self.fun), call.leaves_to_trace(), name=getattr(self.fun, "__name__", "fun")
-        )
+        graph = trace(call.applied(self.fun), call.leaves_to_trace(), name=getattr(self.fun, "__name__", "fun"))
         return simplify(self._derive(simplify(graph, fuse=False), call.wrt))
 
     def _compile(self, call: Arguments) -> _core.Runner:
@@ -253,9 +254,7 @@ class Arguments:
         axes = _axes(in_axes, len(args)) + [None] * len(kwargs)
         for n in argnums:
             if not -len(args) <= n < len(args):
-                raise ValueError(
-                    f"argnums names argument {n}, but the call has {len(args)} positional arguments"
-                )
+                raise ValueError(f"argnums names argument {n}, but the call has {len(args)} positional arguments")
         chosen = {n % len(args) for n in argnums}
         self.structures: list[tree.Structure] = []
         self.leaves: list[Any] = []  # arrays, traced arrays and settings, in order
@@ -345,10 +344,7 @@ class Arguments:
 
     def nodes(self) -> list[Node]:
         """The inputs as nodes of the enclosing trace."""
-        return [
-            x._node if isinstance(x, Traced) else self.builder.copied_constant(x, x.dtype)
-            for x in self.inputs
-        ]
+        return [x._node if isinstance(x, Traced) else self.builder.copied_constant(x, x.dtype) for x in self.inputs]
 
     def rows(self) -> list[list[Any]]:
         """The arguments of each instance."""
@@ -356,8 +352,7 @@ class Arguments:
         is_lane = [is_input and next(lanes) for is_input in self.is_input]
         (n,) = self.batch_shape
         return [
-            self._nested([x[i] if lane else x for x, lane in zip(self.leaves, is_lane, strict=True)])
-            for i in range(n)
+            self._nested([x[i] if lane else x for x, lane in zip(self.leaves, is_lane, strict=True)]) for i in range(n)
         ]
 
 

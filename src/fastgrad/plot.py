@@ -88,9 +88,7 @@ def convergence(
     """
     low, high = _two_numbers("percentiles", percentiles)
     if not 0 <= low <= high <= 100:
-        raise ValueError(
-            f"percentiles must be two numbers from 0 to 100, low before high; got {percentiles!r}"
-        )
+        raise ValueError(f"percentiles must be two numbers from 0 to 100, low before high; got {percentiles!r}")
     nit, block, instances, name = _recorded(res, quantity, optimum)
     count = len(instances)
     if count == 1:
@@ -250,9 +248,7 @@ def _recorded(res: Any, quantity: str, optimum: ArrayLike | None) -> tuple[NDArr
         x = _recorded_points(history, "res", "quantity='distance' needs")
         end = np.asarray(res.x, dtype=float)
         if target is not None and target.shape not in (end.shape, end.shape[np.ndim(res.fun) :]):
-            raise ValueError(
-                f"optimum has shape {target.shape}: give a point like res.x, of shape {end.shape}"
-            )
+            raise ValueError(f"optimum has shape {target.shape}: give a point like res.x, of shape {end.shape}")
         goal = (end if target is None else target).reshape(-1, x.shape[-1])
         first, last = x[0].sum(axis=-1), x[..., 0]
 
@@ -300,9 +296,7 @@ def _held(block: Block, length: int, instances: NDArray) -> Iterator[Floats]:
         yield values
 
 
-def _percentiles(
-    block: Block, length: int, instances: NDArray, wanted: tuple[float, ...]
-) -> tuple[Floats, Floats]:
+def _percentiles(block: Block, length: int, instances: NDArray, wanted: tuple[float, ...]) -> tuple[Floats, Floats]:
     """Give the percentiles over the instances, a row each, and the value at which every instance ended."""
     parts, ends = [], np.empty(0)
     with np.errstate(invalid="ignore"):  # between two infinities there is no percentile
@@ -411,9 +405,7 @@ def _frame(ways: list[Floats], end: Floats) -> list[tuple[float, float]]:
     return list(zip((low - margin).tolist(), (high + margin).tolist(), strict=True))
 
 
-def _draw_ways(
-    ax: Axes, ways_and_ends: list[tuple[Floats, Floats]], name: Any, line_kw: Mapping[str, Any]
-) -> None:
+def _draw_ways(ax: Axes, ways_and_ends: list[tuple[Floats, Floats]], name: Any, line_kw: Mapping[str, Any]) -> None:
     from matplotlib.collections import LineCollection
 
     ways, ends = zip(*ways_and_ends, strict=True)
@@ -427,9 +419,7 @@ def _draw_ways(
     if not many and max(map(len, ways)) <= 300:  # more would only thicken the line
         ax.plot(*np.vstack(ways).T, markersize=2.6, markeredgewidth=0, zorder=3, label="_steps", **marks)
     marks["markersize"] = size
-    ax.plot(
-        *np.transpose(ends), **marks, markeredgecolor="white", markeredgewidth=0.6, zorder=4, label="_end"
-    )
+    ax.plot(*np.transpose(ends), **marks, markeredgecolor="white", markeredgewidth=0.6, zorder=4, label="_end")
     ax.plot(
         *np.transpose([way[0] for way in ways]),
         **marks,

@@ -96,15 +96,11 @@ def evaluate_nested(graph: Graph, *arguments: Any) -> Any:
     return unflatten(graph.structure, evaluate(graph, *arguments))
 
 
-def directional(
-    fun: Callable[..., Any], arguments: Sequence[np.ndarray], directions: Sequence[np.ndarray]
-) -> float:
+def directional(fun: Callable[..., Any], arguments: Sequence[np.ndarray], directions: Sequence[np.ndarray]) -> float:
     """The derivative of a scalar function along directions, by a Richardson step on central differences."""
 
     def central(h: float) -> float:
-        ahead, behind = (
-            fun(*[x + s * h * d for x, d in zip(arguments, directions, strict=True)]) for s in (1, -1)
-        )
+        ahead, behind = (fun(*[x + s * h * d for x, d in zip(arguments, directions, strict=True)]) for s in (1, -1))
         return (ahead - behind) / (2 * h)
 
     h = 2e-3

@@ -42,13 +42,7 @@ def loops(x):
 
 def mixed(x, y):
     z = np.concatenate([x[::-1] * y[0], np.flip(y, 1).ravel()])
-    return (
-        np.prod(np.abs(z)) ** 0.25
-        + np.std(z)
-        + np.linalg.norm(z[[0, 0, 2]])
-        + np.max(y.T @ y)
-        + z[1:3].dot(z[2:4])
-    )
+    return np.prod(np.abs(z)) ** 0.25 + np.std(z) + np.linalg.norm(z[[0, 0, 2]]) + np.max(y.T @ y) + z[1:3].dot(z[2:4])
 
 
 FUNCTIONS = {
@@ -146,9 +140,7 @@ def test_a_guarded_direction_is_flat_at_the_origin():
 
 
 def test_guards_stand_only_where_a_branch_needs_them():
-    graph = value_and_gradient(
-        trace(lambda x: np.sin(np.where(x > 0, 1.0, 0.0) * np.exp(x)), [Input(())]), [0]
-    )
+    graph = value_and_gradient(trace(lambda x: np.sin(np.where(x > 0, 1.0, 0.0) * np.exp(x)), [Input(())]), [0])
     assert "multiply_guarded" not in {node.op for node in graph.nodes}
 
 
@@ -163,10 +155,7 @@ def test_an_input_that_is_not_used_has_gradient_zero():
 def test_constant_and_identical_functions():
     assert evaluate(value_and_gradient(trace(lambda x: 3.0, [Input(())]), [0]), 1.0) == [3, 0]
     assert evaluate(value_and_gradient(trace(lambda x: x, [Input(())]), [0, 0]), 5.0) == [5, 1, 1]
-    assert (
-        evaluate(value_and_gradient(trace(lambda x: np.sum(x > 0), [Input((3,))]), [0]), np.ones(3))[1].sum()
-        == 0
-    )
+    assert evaluate(value_and_gradient(trace(lambda x: np.sum(x > 0), [Input((3,))]), [0]), np.ones(3))[1].sum() == 0
 
 
 def test_precision_changes_on_the_way_are_undone_by_the_gradient():
@@ -190,16 +179,12 @@ def test_a_pullback_takes_a_seed_for_each_output():
     np.testing.assert_array_equal(evaluate(Graph(graph.inputs, (dx,)), [1, 2, 3])[0], [2.5, 40.5, 600.5])
 
 
-@pytest.mark.parametrize(
-    "take", [lambda x, i: x[i], lambda x, i: x[i : i + 2].sum(), lambda x, i: x[[i, 0]].sum()]
-)
+@pytest.mark.parametrize("take", [lambda x, i: x[i], lambda x, i: x[i : i + 2].sum(), lambda x, i: x[[i, 0]].sum()])
 def test_n_reads_of_elements_cost_n_nodes_and_no_n_arrays(take):
     def sizes(n):
         graph = trace(lambda x: sum(take(x, i) * i for i in range(n)), [Input((n,))])
         nodes = value_and_gradient(graph, [0]).nodes
-        return len(nodes), sum(
-            node.size for node in nodes if node.op not in ("index_add", "broadcast", "const")
-        )
+        return len(nodes), sum(node.size for node in nodes if node.op not in ("index_add", "broadcast", "const"))
 
     (few, small), (many, large) = sizes(50), sizes(100)
     assert many < 2.2 * few

@@ -91,9 +91,7 @@ def test_first_derivative(op):
 @pytest.mark.parametrize("op", sorted({*PARTIALS, *PULLBACKS}))
 def test_second_derivative(op):
     graph, arguments = example(op)
-    first = value_and_gradient(
-        scalar(graph, RNG.standard_normal(graph.outputs[0].shape)), range(len(arguments))
-    )
+    first = value_and_gradient(scalar(graph, RNG.standard_normal(graph.outputs[0].shape)), range(len(arguments)))
     total = 0.0
     for gradient in first.outputs[1:]:
         weights = gradient.builder.constant(RNG.standard_normal(gradient.shape))
@@ -150,9 +148,7 @@ def test_power_has_no_nan_where_it_is_smooth():
     assert gradient(lambda x: x**2.5, 0.0) == 0
     assert gradient(lambda x: x ** np.array(2.0), -3.0) == -6
     np.testing.assert_array_equal(gradient(total(lambda x: x ** np.arange(4)), [0.0, 0, 0, 0]), [0, 1, 0, 0])
-    np.testing.assert_array_equal(
-        gradient(total(lambda x, n: x**n), [0.0, 0, 0, -2], [0.0, 1, 2, 3]), [0, 1, 0, 12]
-    )
+    np.testing.assert_array_equal(gradient(total(lambda x, n: x**n), [0.0, 0, 0, -2], [0.0, 1, 2, 3]), [0, 1, 0, 12])
     np.testing.assert_array_equal(gradient(total(lambda n, x: x**n), [2.0, 0.5], [0.0, 0.0]), [0, 0])
 
 

@@ -139,9 +139,7 @@ def test_precision_is_kept():
 
 
 def test_large_constants_are_not_made_by_folding():
-    graph = simplify(
-        trace(lambda x: x + np.ones(10)[:, None] * np.broadcast_to(2.0, (10, 10)), [Input((10, 10))])
-    )
+    graph = simplify(trace(lambda x: x + np.ones(10)[:, None] * np.broadcast_to(2.0, (10, 10)), [Input((10, 10))]))
     builder = Builder()
     wide = g.broadcast(builder.scalar(2.0), (1000, 1000)) * 3
     small = simplify(Graph((), (wide,)))
@@ -219,9 +217,7 @@ def graphs(draw):
         elif kind == "where":
             new = g.where(g.less(a, b), b, a)
         else:
-            new = a + g.index_add(
-                g.filled(a, 0.0), ((0, 1, 1), (0, 3, 1)), g.slices(b, ((1, 1, 1), (0, 3, 1)))
-            )
+            new = a + g.index_add(g.filled(a, 0.0), ((0, 1, 1), (0, 3, 1)), g.slices(b, ((1, 1, 1), (0, 3, 1))))
         pool.append(new)
     return Graph(inputs, (pool[-1], g.reduction("sum", pool[-1]), draw(st.sampled_from(pool))))
 

@@ -89,9 +89,7 @@ def test_operators():
     agree(lambda x, y: (x + y, x - y, x * y, x / y, -x, +x, abs(x), x @ y.T, y.T @ x), A, C)
     agree(lambda x: (1 + x, 1 - x, 2 * x, 1 / x, 2**x, C.T @ x, x @ C.T, C + x, C - x, C / x), A)
     agree(lambda x, y: (x < y, x <= y, x > y, x >= y, x == y, x != y, 0 < x, x == 0.5), A, C)  # noqa: SIM300
-    agree(
-        lambda x, y: ((x > 0) & (y > 0), (x > 0) | (y > 0), (x > 0) ^ (y > 0), ~(x > 0), MASK & (x < 1)), A, C
-    )
+    agree(lambda x, y: ((x > 0) & (y > 0), (x > 0) | (y > 0), (x > 0) ^ (y > 0), ~(x > 0), MASK & (x < 1)), A, C)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 5, 16, 17, -1, -2, -7, 0.5, 1.5, -0.5])

@@ -40,9 +40,7 @@ def test_integers_become_float64_and_float32_stays():
 
 
 def test_constants_of_every_kind_can_be_returned():
-    graph = trace(
-        lambda x: [1, 2.5, True, np.float32(3), np.arange(3), np.ones(2) > 0, np.ones(100)], [Input(())]
-    )
+    graph = trace(lambda x: [1, 2.5, True, np.float32(3), np.arange(3), np.ones(2) > 0, np.ones(100)], [Input(())])
     one, half, truth, single, integers, truths, many = evaluate(graph, 0.0)
     assert (one.dtype, half.dtype, truth.dtype, single.dtype) == (np.float64, np.float64, bool, np.float32)
     assert integers.tolist() == [0, 1, 2]

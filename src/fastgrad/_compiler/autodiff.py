@@ -118,9 +118,7 @@ def _pull_back(node: Node, adjoint: Node, times: Times) -> Sequence[Contribution
         elif isinstance(partial, Node):
             contributions.append(times(adjoint, partial))
         else:
-            contributions.append(
-                adjoint if partial == 1 else -adjoint if partial == -1 else partial * adjoint
-            )
+            contributions.append(adjoint if partial == 1 else -adjoint if partial == -1 else partial * adjoint)
     return contributions
 
 

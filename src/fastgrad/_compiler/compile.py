@@ -7,22 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import _core
+from .._core import Program, operations
 from .graph import Graph, Shape
-from .select import Selection
+from .selection import Selection
 from .storage import CONSTANT, INPUT, OUTPUT, Instruction, allocate
 from .tree import Structure
 
 MAGIC = 0x3130444152474601
 DTYPES = {"d": 0, "f": 1, "q": 2}  # fg_dtype by numpy's character
-OPS = {name: number for number, (name, _, _) in enumerate(_core.operations())}
+OPS = {name: number for number, (name, _, _) in enumerate(operations())}
 
 
 @dataclass(frozen=True)
 class Compiled:
     """A program and what its inputs and outputs look like (without the axis of the batch)."""
 
-    program: _core.Program
+    program: Program
     inputs: tuple[tuple[Shape, np.dtype], ...]
     is_lane: tuple[bool, ...]
     outputs: tuple[tuple[Shape, np.dtype], ...]
@@ -48,7 +48,7 @@ def compile_graph(graph: Graph, is_lane: Sequence[bool] | None = None) -> Compil
     selection = Selection(graph, lanes)
     words = _write(selection, *allocate(selection.instructions), len(graph.inputs))
     return Compiled(
-        _core.Program(words),
+        Program(words),
         tuple([(x.shape, x.dtype) for x in graph.inputs]),
         lanes,
         tuple([(x.shape, x.dtype) for x in graph.outputs]),
@@ -56,9 +56,7 @@ def compile_graph(graph: Graph, is_lane: Sequence[bool] | None = None) -> Compil
     )
 
 
-def _write(
-    selection: Selection, instructions: list[Instruction], n_uniform: int, n_inputs: int
-) -> np.ndarray:
+def _write(selection: Selection, instructions: list[Instruction], n_uniform: int, n_inputs: int) -> np.ndarray:
     used = {s for x in instructions for s, _, _ in x.operands}
     kept = [s for s in selection.storages if s in used or s.role in (INPUT, OUTPUT)]
     constants: list[np.ndarray] = []

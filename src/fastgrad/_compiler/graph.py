@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
+from .._core import operations
 from ..errors import trace_error
 from .tree import LEAF, Structure
 
@@ -42,8 +42,8 @@ FLOAT64 = np.dtype(np.float64)
 FLOAT32 = np.dtype(np.float32)
 
 # csrc/ops.def says what each operation computes; name: number of operands
-ELEMENTWISE = {name: arity for name, arity, kind in _core.operations() if kind == "elementwise"}
-REDUCTIONS = frozenset(name for name, _, kind in _core.operations() if kind == "reduction")
+ELEMENTWISE = {name: arity for name, arity, kind in operations() if kind == "elementwise"}
+REDUCTIONS = frozenset(name for name, _, kind in operations() if kind == "reduction")
 TRUTHS = frozenset(
     [
         "less",
@@ -61,9 +61,7 @@ TRUTHS = frozenset(
 )
 # fmt: on
 KEEPS_TRUTH = frozenset(["copy", "maximum", "minimum", "absolute"])  # truth values in, truth values out
-NUMBERS = frozenset(
-    ["sum", "prod", "dot", "matmul", "index_add", "scatter_add"]
-)  # numbers, whatever comes in
+NUMBERS = frozenset(["sum", "prod", "dot", "matmul", "index_add", "scatter_add"])  # numbers, whatever comes in
 VIEWS = frozenset(["reshape", "transpose", "broadcast", "slice"])
 
 SMALL = 64  # constants up to this many elements are compared by value, larger ones by identity
@@ -260,11 +258,7 @@ class Builder:
             return self.constant(np.array(array, dtype, order="C"), is_bool)
         key = (id(array), dtype.char)
         known, node = self._arrays.get(key, (None, None))
-        if (
-            known is not array
-            or node is None
-            or not np.array_equal(node.value, array.astype(dtype, copy=False), True)
-        ):
+        if known is not array or node is None or not np.array_equal(node.value, array.astype(dtype, copy=False), True):
             node = self.constant(np.array(array, dtype, order="C"), is_bool)
             self._arrays[key] = (array, node)
         return node
@@ -354,10 +348,7 @@ def elementwise(op: str, *operands: Operand) -> Node:
             dtype = FLOAT64
         if x.shape != shape:
             shape = np.broadcast_shapes(shape, x.shape)
-    ready = [
-        broadcast(cast(x, dtype) if isinstance(x, Node) else builder.scalar(x, dtype), shape)
-        for x in operands
-    ]
+    ready = [broadcast(cast(x, dtype) if isinstance(x, Node) else builder.scalar(x, dtype), shape) for x in operands]
     return builder.make(op, tuple(ready))
 
 

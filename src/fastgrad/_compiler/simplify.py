@@ -285,9 +285,7 @@ def _where(condition: Node, a: Node, b: Node) -> Node | None:
 
 def _power(a: Node, b: Node) -> Node | None:
     n = uniform(b)
-    if n is None or not (
-        n == 0.5 or (n == int(n) and abs(n) <= graph.MAX_REPEATED) if math.isfinite(n) else False
-    ):
+    if n is None or not (n == 0.5 or (n == int(n) and abs(n) <= graph.MAX_REPEATED) if math.isfinite(n) else False):
         return None
     return graph.power(a, n)
 

@@ -103,9 +103,7 @@ def merged(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[list
     for axis, n in enumerate(shape):
         if n == 1:
             continue
-        if new_shape and all(
-            [new[-1] == n * old[axis] for new, old in zip(new_strides, strides, strict=True)]
-        ):
+        if new_shape and all([new[-1] == n * old[axis] for new, old in zip(new_strides, strides, strict=True)]):
             new_shape[-1] *= n
             for new, old in zip(new_strides, strides, strict=True):
                 new[-1] = old[axis]
@@ -169,20 +167,18 @@ def allocate(instructions: list[Instruction]) -> tuple[list[Instruction], int]:
     last: dict[Storage, int] = {}
     for i, instruction in enumerate(ordered):
         for storage, _, _ in instruction.operands:
-            last[storage] = (
-                i if storage.is_lane or i < n_uniform else len(ordered)
-            )  # lanes read uniforms each block
+            last[storage] = i if storage.is_lane or i < n_uniform else len(ordered)  # lanes read uniforms each block
     arenas = {False: _Arena(64), True: _Arena(8)}
     for i, instruction in enumerate(ordered):
-        dying = {
-            s for s, _, _ in instruction.operands if s.role == ARENA and last[s] == i and s.position >= 0
-        }
+        operands = [s for s, _, _ in instruction.operands]
+        # a list without repetitions: the order of a set would differ from run to run
+        dying = [s for s in dict.fromkeys(operands) if s.role == ARENA and last[s] == i and s.position >= 0]
         result = instruction.result
         if result.role == ARENA and result.position < 0:
             heir = _heir(instruction, dying)
             if heir is not None:
                 result.position = heir.position
-                dying.discard(heir)
+                dying.remove(heir)
             else:
                 result.position = arenas[result.is_lane].take(_n_bytes(result))
         for storage in dying:
@@ -196,17 +192,13 @@ def _n_bytes(storage: Storage) -> int:
     return storage.size * (4 if storage.dtype == "f" else 8)
 
 
-def _heir(instruction: Instruction, dying: set[Storage]) -> Storage | None:
+def _heir(instruction: Instruction, dying: list[Storage]) -> Storage | None:
     """A dying operand that an elementwise result may overwrite: read only in the very order of writing."""
     result, offset, strides = instruction.operands[0]
     if instruction.op not in ELEMENTWISE:
         return None
     for storage in dying:
-        if (
-            _n_bytes(storage) != _n_bytes(result)
-            or storage.is_lane != result.is_lane
-            or storage.dtype != result.dtype
-        ):
+        if _n_bytes(storage) != _n_bytes(result) or storage.is_lane != result.is_lane or storage.dtype != result.dtype:
             continue
         if all([s is not storage or (o == offset and t == strides) for s, o, t in instruction.operands]):
             return storage

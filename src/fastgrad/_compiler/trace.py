@@ -14,9 +14,11 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..errors import TraceError, attribute_error, nearest, trace_error
-from . import surface, tree
+from . import tree
 from .graph import FLOAT32, FLOAT64, Builder, Graph, Node, Shape
-from .surface import FUNCTIONS, METHODS, NO_VALUE, REDUCTIONS, UFUNCS, VIEWS
+from .layout import broadcast_to, index
+from .operands import FUNCTIONS, LEAK, LEAK_CURE, NO_VALUE
+from .surface import CURES, METHODS, REDUCTIONS, UFUNCS, VIEWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +73,10 @@ def trace(
         value = fun(*[tree.map_leaves(stand_in, argument) for argument in arguments])
         leaves, structure = tree.flatten(value)
         outputs = [
-            _output(leaf, builder, fun, name + path)
-            for leaf, path in zip(leaves, tree.paths(structure), strict=True)
+            _output(leaf, builder, fun, name + path) for leaf, path in zip(leaves, tree.paths(structure), strict=True)
         ]
     except ValueError as error:
-        if isinstance(
-            error.__cause__, TraceError
-        ):  # NumPy's "setting an array element with a sequence" hides ours
+        if isinstance(error.__cause__, TraceError):  # NumPy's "setting an array element with a sequence" hides ours
             raise error.__cause__ from None
         raise
     finally:
@@ -88,18 +87,14 @@ def trace(
 def _output(value: Any, builder: Builder, fun: Callable[..., Any], path: str) -> Node:
     if isinstance(value, Traced):
         if value._node.builder is not builder:
-            raise TraceError(f"{_place(fun, path)}: {surface.LEAK}\n  cure: {surface.LEAK_CURE}")
+            raise TraceError(f"{_place(fun, path)}: {LEAK}\n  cure: {LEAK_CURE}")
         return value._node
     try:
         array = np.asarray(value)
     except TraceError:  # an object array filled with traced arrays
         array = np.empty((), object)
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
-        met = (
-            "None: is a return missing?"
-            if value is None
-            else f"a {type(value).__name__} of dtype {array.dtype}"
-        )
+        met = "None: is a return missing?" if value is None else f"a {type(value).__name__} of dtype {array.dtype}"
         cure = "return arrays, numbers, or dicts, lists and tuples of them"
         raise TraceError(f"{_place(fun, path)} is {met}\n  cure: {cure}")
     dtype = FLOAT32 if array.dtype == FLOAT32 else FLOAT64
@@ -130,9 +125,7 @@ class Traced:
     real = property(lambda self: self)
 
     def __repr__(self) -> str:
-        return (
-            f"<traced array of shape {self.shape}, dtype {self.dtype}: without values while it is recorded>"
-        )
+        return f"<traced array of shape {self.shape}, dtype {self.dtype}: without values while it is recorded>"
 
     def __len__(self) -> int:
         if not self._node.shape:
@@ -145,10 +138,8 @@ class Traced:
         return (self[i] for i in range(self._node.shape[0]))
 
     def __getitem__(self, key: Any) -> Traced:
-        node = surface.index(_unwrap(self), _unwrap(key))
-        is_view = (
-            node.shape != () and node.op != "gather"
-        )  # as in NumPy: numbers and picked elements are copies
+        node = index(_unwrap(self), _unwrap(key))
+        is_view = node.shape != () and node.op != "gather"  # as in NumPy: numbers and picked elements are copies
         if is_view:
             self._is_shared = True
         return Traced(node, is_view)
@@ -171,7 +162,7 @@ class Traced:
         function = table.get(ufunc)
         if function is None:
             name = ufunc.__name__ + ("" if method == "__call__" else f".{method}")
-            _unknown(name, surface.CURES.get(ufunc), [known.__name__ for known in table])
+            _unknown(name, CURES.get(ufunc), [known.__name__ for known in table])
         if method == "reduce":
             options.setdefault("axis", 0)
         else:
@@ -185,7 +176,7 @@ class Traced:
             module = function.__module__.removeprefix("numpy").lstrip(".")
             _unknown(
                 f"{module}.{function.__name__}".lstrip("."),
-                surface.CURES.get(function),
+                CURES.get(function),
                 [known.__name__ for known in FUNCTIONS],
             )
         return _call(implementation, args, options)
@@ -283,7 +274,7 @@ def _unwrap(value: Any) -> Any:
     if type(value) is Traced:
         node = value._node
         if not node.builder.is_open:
-            raise trace_error(surface.LEAK, surface.LEAK_CURE)
+            raise trace_error(LEAK, LEAK_CURE)
         return node
     if type(value) in (list, tuple):
         return type(value)([_unwrap(item) for item in value])
@@ -347,16 +338,14 @@ def _operator(ufunc: np.ufunc, is_reflected: bool) -> Callable[[Traced, Any], An
 def _in_place(operation: Callable[[Traced, Any], Any]) -> Callable[[Traced, Any], Any]:
     def method(self: Traced, other: Any) -> Any:
         result = operation(self, other)
-        if (
-            not self._node.shape or result is NotImplemented
-        ):  # NumPy's scalars are immutable: the name is bound anew
+        if not self._node.shape or result is NotImplemented:  # NumPy's scalars are immutable: the name is bound anew
             return result
         if self._is_shared:
             raise trace_error(
                 "an in-place operation on an argument or a view would change another array too",
                 "write y = y + x instead of y += x",
             )
-        surface.broadcast_to(result._node, self._node.shape)
+        broadcast_to(result._node, self._node.shape)
         self._node = result._node
         return self
 

@@ -89,8 +89,4 @@ def paths(structure: Structure, prefix: str = "") -> list[str]:
         steps = [f".{name}" for name in structure.kind._fields]
     else:
         steps = [f"[{key!r}]" for key in structure.keys or range(len(structure.children))]
-    return [
-        path
-        for step, child in zip(steps, structure.children, strict=True)
-        for path in paths(child, prefix + step)
-    ]
+    return [path for step, child in zip(steps, structure.children, strict=True) for path in paths(child, prefix + step)]

@@ -17,9 +17,7 @@ from .storage import ARENA, CONSTANT, INPUT, OUTPUT, Instruction, Storage, View,
 
 MAX_DIMS = 8  # axes of an instruction
 
-COMPUTED = (
-    frozenset(ELEMENTWISE) | REDUCTIONS | {"dot", "matmul", "cast", "gather"}
-)  # write their whole result once
+COMPUTED = frozenset(ELEMENTWISE) | REDUCTIONS | {"dot", "matmul", "cast", "gather"}  # write their whole result once
 
 
 @dataclass
@@ -109,9 +107,7 @@ class Selection:
         ):
             x = x.inputs[0]
             names.append(x)
-        is_movable = (
-            x.op in COMPUTED and (is_final or self.uses[x] == 1) and x not in self.places and x.size > 0
-        )
+        is_movable = x.op in COMPUTED and (is_final or self.uses[x] == 1) and x not in self.places and x.size > 0
         is_movable = is_movable and x not in self.graph.outputs
         if is_movable and self.is_lane[x] == self.is_lane[whole]:
             self.places.update(dict.fromkeys(names, (whole, spec)))
@@ -191,9 +187,7 @@ class Selection:
 
     def _append(self, op: str, shape: list[int], operands: list[View], strides: list[list[int]]) -> None:
         if len(shape) > MAX_DIMS:
-            raise ValueError(
-                f"an operation '{op}' needs more than {MAX_DIMS} axes that cannot be merged: {shape}"
-            )
+            raise ValueError(f"an operation '{op}' needs more than {MAX_DIMS} axes that cannot be merged: {shape}")
         triples = [(x.storage, x.offset, s) for x, s in zip(operands, strides, strict=True)]
         self.instructions.append(Instruction(op, shape, triples))
 
@@ -265,7 +259,7 @@ class Selection:
             return
         kept, merged_strides = merged(result.shape, [result.strides, *[s[:-1] for s in strides]])
         along = [0, *[s[-1] for s in strides]]
-        both = [m + [s] for m, s in zip(merged_strides, along, strict=True)]
+        both = [[*m, s] for m, s in zip(merged_strides, along, strict=True)]
         self._append(op, [*kept, n], [result, *views], both)
 
     _select_dot = _select_fold

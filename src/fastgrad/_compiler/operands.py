@@ -1,0 +1,177 @@
+"""What every traced function of NumPy does first: constants become nodes, dtypes are promoted, axes are checked.
+
+`FUNCTIONS` is the table from NumPy's functions to functions of nodes; layout.py and surface.py fill it.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import shape_error, trace_error
+from . import graph
+from .graph import FLOAT32, FLOAT64, Node, Shape
+
+BOOL = np.dtype(bool)
+NO_VALUE = np._NoValue  # NumPy's mark for an option not given
+FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    np.shape: lambda a: a.shape,
+    np.ndim: lambda a: a.ndim,
+    np.size: lambda a, axis=None: a.size if axis is None else a.shape[axis],
+    np.iscomplexobj: lambda x: False,
+    np.isrealobj: lambda x: True,
+    np.real: lambda val: val,
+}
+
+
+def numpy_function(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Enter the decorated function of nodes as the meaning of these functions of NumPy."""
+
+    def enter(function: Callable[..., Any]) -> Callable[..., Any]:
+        FUNCTIONS.update(dict.fromkeys(functions, function))
+        return function
+
+    return enter
+
+
+# ---- operands: constants become nodes, dtypes are promoted
+
+
+def constant_array(value: Any) -> np.ndarray:
+    """A user's constant as an array of booleans, integers or floats; TraceError for anything else."""
+    if isinstance(value, np.ma.MaskedArray):  # asarray would drop the mask silently
+        raise trace_error("a masked array meets a traced array", "use np.where with the mask")
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        raise trace_error(
+            f"an array of dtype {array.dtype} meets a traced array",
+            "only booleans, integers, float32 and float64 can be mixed with traced arrays",
+        )
+    return array
+
+
+def operands(*values: Any) -> list[Node]:
+    """Nodes of one dtype, the one that NumPy would choose; truth values stay truth values."""
+    dtypes: list[Any] = []
+    constants: list[Any] = []
+    builder = None
+    for value in values:
+        kind = type(value)
+        if kind is Node:
+            if builder is not None and builder is not value.builder:
+                raise trace_error(LEAK, LEAK_CURE)
+            builder = value.builder
+            dtypes.append(BOOL if value.is_bool else value.dtype)
+        elif kind is float or kind is int:
+            dtypes.append(value if kind is float else 1)
+        else:
+            value = constant_array(value)
+            dtypes.append(value.dtype)
+        constants.append(value)
+    if builder is None:
+        raise trace_error(NOT_AN_ARRAY, "pass a number or array")
+    dtype = _float_of(dtypes, constants)
+    return [
+        graph.cast(value, dtype)
+        if type(value) is Node
+        else builder.copied_constant(value, dtype)
+        if isinstance(value, np.ndarray)
+        else builder.scalar(value, dtype)
+        for value in constants
+    ]
+
+
+NOT_AN_ARRAY = "a traced value stands where NumPy needs a constant"
+LEAK = "a traced array from another call of a differentiated function is used here"
+LEAK_CURE = "pass it as an argument or return it; do not keep it in a global, a closure or an attribute"
+
+
+def _float_of(dtypes: list[Any], values: Sequence[Any]) -> np.dtype:
+    dtype = np.result_type(*dtypes)
+    if dtype == BOOL:  # stored in the dtype of the comparison that made them
+        return max((x.dtype for x in values if type(x) is Node), key=lambda dtype: dtype.itemsize)
+    return FLOAT32 if dtype.kind == "f" and dtype.itemsize <= 4 else FLOAT64
+
+
+def as_node(a: Any) -> Node:
+    """The array argument of a function; TraceError when the traced value is some other argument."""
+    if type(a) is not Node:
+        raise trace_error(NOT_AN_ARRAY, "pass a number or array")
+    return a
+
+
+def common_shape(name: str, *shapes: Shape) -> Shape:
+    """The shape that these broadcast to; ShapeError names them."""
+    if len(set(shapes)) == 1:
+        return shapes[0]
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        listed = " and ".join(map(str, shapes))
+        raise shape_error(
+            f"{name}: shapes {listed} do not broadcast", "make the last axes equal, or one of them 1"
+        ) from None
+
+
+def refuse(**options: Any) -> None:
+    """TraceError for an option that NumPy has and fastgrad does not, if it is given."""
+    for name, value in options.items():
+        if value is not None and value is not NO_VALUE:
+            raise trace_error(f"the option {name}= cannot be traced", "leave it out")
+
+
+def axes_of(a: Node, axis: Any) -> tuple[int, ...]:
+    """An `axis` argument as a tuple of axes from 0."""
+    if axis is None:
+        return tuple(range(a.ndim))
+    axes = [operator.index(n) for n in (axis if isinstance(axis, (tuple, list)) else (axis,))]
+    for n in axes:
+        if not -a.ndim <= n < a.ndim:
+            raise shape_error(f"axis {n} does not exist in an array of shape {a.shape}")
+    if len({n % a.ndim for n in axes}) != len(axes):
+        raise shape_error(f"axes {tuple(axes)} of an array of shape {a.shape} name one axis twice")
+    return tuple(n % a.ndim for n in axes)
+
+
+def one_axis(a: Node, axis: Any) -> int:
+    return axes_of(a, (operator.index(axis),))[0]
+
+
+def listed(axes: Any) -> tuple[int, ...]:
+    return (int(axes),) if isinstance(axes, (int, np.integer)) else tuple(axes)
+
+
+# ---- elementwise
+
+ON_TRUTHS: dict[str, str | None] = {
+    "add": "logical_or",
+    "multiply": "logical_and",
+    "maximum": "logical_or",
+    "minimum": "logical_and",
+    "absolute": "copy",
+    "subtract": None,
+    "negative": None,
+    "sign": None,
+}
+
+
+def elementwise(op: str, *values: Any) -> Node:
+    """An elementwise operation with NumPy's promotion and broadcasting."""
+    nodes = operands(*values)
+    if op in ON_TRUTHS and all(x.is_bool for x in nodes):
+        meaning = ON_TRUTHS[op]
+        if meaning is None:
+            raise trace_error(f"{op} of truth values is not defined", "use np.logical_xor or np.logical_not")
+        op = meaning
+    shape = common_shape(op, *[x.shape for x in nodes])
+    return nodes[0].builder.make(op, tuple([graph.broadcast(x, shape) for x in nodes]))
+
+
+def truth(condition: Any) -> Any:
+    """A condition as truth values, so that a cast to a narrower float cannot change it."""
+    if type(condition) is Node:
+        return condition if condition.is_bool else elementwise("not_equal", condition, 0.0)
+    return constant_array(condition).astype(bool)

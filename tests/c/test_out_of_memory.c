@@ -1,0 +1,163 @@
+/* Every allocation of every operation fails once, alone and with all later ones: the status says so, nothing leaks, and
+ * the same call afterwards gives the same. Linked with calloc and pthread_create wrapped. */
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "build.h"
+#include "check.h"
+
+/* ---- failing on demand ---------------------------------------------------------------------------------- */
+
+extern void *__real_calloc(size_t count, size_t size);
+extern void *__wrap_calloc(size_t count, size_t size);
+extern int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *context);
+extern int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *context);
+
+static int armed, all_later; /* only while an operation runs, and on one thread: allocations come before the pool */
+static int64_t countdown, n_injected;
+static _Atomic int threads_left = 1 << 30;
+
+void *__wrap_calloc(size_t count, size_t size) {
+    if (armed) {
+        const int64_t k = countdown--;
+        if (k == 0 || (k < 0 && all_later)) {
+            n_injected++;
+            return NULL;
+        }
+    }
+    return __real_calloc(count, size);
+}
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *context) {
+    return atomic_fetch_sub(&threads_left, 1) > 0 ? __real_pthread_create(thread, attributes, start, context) : 11;
+}
+
+/* ---- operations ----------------------------------------------------------------------------------------- */
+
+enum { BATCH = 100, SIZE = 3000 };
+static fg_program *program; /* for the operations that take one */
+static fg_machine *machine;
+static arrays a;
+static double x[BATCH * 5];
+static int64_t nit[BATCH];
+static int32_t outcome[BATCH];
+
+static fg_status create_program(void) {
+    builder b = mixture(FG_FLOAT64);
+    fg_program *p = NULL;
+    fg_status status = create(&b, &p, NULL);
+    CHECK((status == FG_OK) == (p != NULL));
+    fg_program_destroy(p);
+    return status;
+}
+static fg_status create_machine(void) {
+    fg_machine *m = NULL;
+    fg_error error = {""};
+    fg_status status = fg_machine_create(program, &m, &error);
+    CHECK((status == FG_OK) == (m != NULL) && (status == FG_OK) == !error.message[0]);
+    fg_machine_destroy(m);
+    return status;
+}
+static fg_status evaluate(void) { return fg_evaluate(machine, inputs_of(&a), a.out, NULL); }
+static fg_status evaluate_batch(void) {
+    return fg_evaluate_batch(program, BATCH, inputs_of(&a), a.out, NULL, NULL, NULL);
+}
+static fg_status descend(void) {
+    static const double rate = 0.01, settings[] = {0.9, 0.999, 1e-8};
+    const fg_descent d = {.program = program, .update = FG_UPDATE_adam, .batch = BATCH, .maxiter = 3000, .gtol = -1,
+                          .learning_rate = &rate, .settings = settings, .inputs = inputs_of(&a), .x = x, .nit = nit,
+                          .outcome = outcome, .keep_best = 1};
+    return fg_descend(&d, NULL, NULL, NULL);
+}
+
+/* Large enough for an arena, and many enough buffers, that fg_evaluate allocates both. */
+static builder spacious(void) {
+    builder b = {0};
+    int64_t in = add_input(&b, FG_FLOAT64, 1, SIZE), out = add_output(&b, FG_FLOAT64, 1, SIZE);
+    int64_t t = add_arena(&b, FG_FLOAT64, 1, SIZE);
+    add_simple(&b, FG_OP_sin, FG_FLOAT64, SIZE, t, in, in);
+    add_simple(&b, FG_OP_exp, FG_FLOAT64, SIZE, out, t, t);
+    return b;
+}
+/* The words of a program with `n` idle buffers more. */
+static fg_program *with_buffers(const builder *b, int64_t n) {
+    int64_t words[MAX_WORDS], *more = exactly(MAX_WORDS + n * FG_BUFFER_WORDS, FG_FLOAT64);
+    size_t length = assemble(b, words), head = FG_HEADER_WORDS + (size_t)b->n_buffers * FG_BUFFER_WORDS;
+    memcpy(more, words, head * 8);
+    for (int64_t i = 0; i < n; i++)
+        more[head + (size_t)i * FG_BUFFER_WORDS] = FG_ARENA;
+    memcpy(more + head + n * FG_BUFFER_WORDS, words + head, (length - head) * 8);
+    more[1] += n;
+    fg_program *p = NULL;
+    CHECK(fg_program_create(more, length + (size_t)n * FG_BUFFER_WORDS, &p, NULL) == FG_OK);
+    free(more);
+    return p;
+}
+
+/* ---- the sweep ------------------------------------------------------------------------------------------ */
+
+static void survives_every_failure(const char *name, fg_status (*operation)(void), const void *result, int64_t n) {
+    const int64_t bytes = fg_live_bytes(), blocks = fg_live_blocks(), before = n_injected;
+    CHECK(operation() == FG_OK);
+    double *expected = exactly(n, FG_FLOAT64);
+    memcpy(expected, result, (size_t)n * 8);
+    for (all_later = 0; all_later <= 1; all_later++)
+        for (int64_t k = 0; k < 1000; k++) {
+            countdown = k, armed = 1;
+            fg_status status = operation();
+            armed = 0;
+            CHECK(fg_live_bytes() == bytes && fg_live_blocks() == blocks);
+            if (countdown >= 0) { /* none was left to fail */
+                CHECK(status == FG_OK);
+                break;
+            }
+            if (!CHECK(status == FG_OUT_OF_MEMORY))
+                fprintf(stderr, "    %s, allocation %lld\n", name, (long long)k);
+            CHECK(operation() == FG_OK && same_numbers(result, expected, FG_FLOAT64, n));
+        }
+    free(expected);
+    CHECK(n_injected > before);
+}
+
+static void without_threads_the_result_is_the_same(void) {
+    double *expected = exactly(BATCH * 5, FG_FLOAT64);
+    CHECK(fg_set_num_threads(1, NULL) == FG_OK && descend() == FG_OK);
+    memcpy(expected, x, sizeof x);
+    CHECK(fg_set_num_threads(4, NULL) == FG_OK);
+    for (int n = 0; n <= 2; n++) { /* none, one, then a second one can be started */
+        atomic_store(&threads_left, n > 0);
+        CHECK(descend() == FG_OK && same_numbers(x, expected, FG_FLOAT64, BATCH * 5));
+    }
+    atomic_store(&threads_left, 1 << 30);
+    free(expected);
+}
+
+int main(void) {
+    rng r = {3};
+    double nothing = 0;
+    survives_every_failure("create a program", create_program, &nothing, 1);
+
+    builder b = quadratic(FG_FLOAT64, 5);
+    CHECK(create(&b, &program, NULL) == FG_OK);
+    survives_every_failure("create a machine", create_machine, &nothing, 1);
+    a = make_arrays(program, BATCH, &r, 0.5, 1.5, 0);
+    without_threads_the_result_is_the_same(); /* first: the pool has no threads yet */
+    survives_every_failure("descend", descend, x, BATCH * 5);
+    free_arrays(&a);
+    fg_program_destroy(program);
+
+    b = spacious();
+    program = with_buffers(&b, 200);
+    a = make_arrays(program, BATCH, &r, -1, 1, 0);
+    CHECK(fg_machine_create(program, &machine, NULL) == FG_OK);
+    survives_every_failure("evaluate", evaluate, a.out[0], SIZE);
+    fg_machine_destroy(machine);
+    for (int threads = 1; threads <= 4; threads += 3) {
+        CHECK(fg_set_num_threads(threads, NULL) == FG_OK);
+        survives_every_failure("evaluate a batch", evaluate_batch, a.out[0], BATCH * SIZE);
+    }
+    free_arrays(&a);
+    fg_program_destroy(program);
+    CHECK(fg_live_bytes() == 0 && fg_live_blocks() == 0);
+    printf("out of memory: %lld failures injected\n", (long long)n_injected);
+    return check_result();
+}
