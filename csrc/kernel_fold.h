@@ -126,5 +126,5 @@ FG_INLINE T TYPED(chunk_along)(const fg_fold *f, int64_t n, const T *a, const T 
 
 #define REDUCTION(name, identity, expression) FOLD(name, identity, expression, expression)
 #include "ops.def"
-FOLD(dot, K(-0.0), a + b * c, a + b)
+FOLD(dot, K(-0.0), FUSED(b, c, a), a + b)
 #undef FOLD

@@ -39,7 +39,7 @@ FG_INLINE void TYPED(gemm_tile)(const fg_gemm *g, int rows, int vectors, int64_t
             V factor = SPLAT(a[i * g->a_row]);
 #pragma GCC unroll 2
             for (int v = 0; v < vectors; v++)
-                sum[i][v] += factor * panel[v];
+                sum[i][v] = FUSED(factor, panel[v], sum[i][v]);
         }
         a += g->a_column;
         b += g->b_row;

@@ -2,12 +2,19 @@
 
 typedef V (*TYPED(op))(V a, V b, V c);
 
+FG_INLINE V TYPED(opaque)(V x) {
+    FG_OWN_VALUE(x);
+    return x;
+}
+
 /* `splat` and `arity` are constants where this is inlined, unless the operation is costly. */
 FG_INLINE void TYPED(rows)(const fg_rows *rows, void *const *operand, int arity, unsigned splat, TYPED(op) op) {
     const int64_t width = rows->width;
     T *out = operand[0];
     const T *a = operand[1], *b = arity > 1 ? operand[2] : a, *c = arity > 2 ? operand[3] : a;
-#define LOADED(p, bit, load) (splat & (bit) ? p##_splat : (load))
+/* A repeated operand is new in each turn to the compiler: were parts of an operation moved out of the loop, the rest
+ * could be rounded in another way than where no operand repeats. */
+#define LOADED(p, bit, load) (splat & (bit) ? TYPED(opaque)(p##_splat) : (load))
     for (int64_t r = 0; r < rows->n_rows; r++) {
         const V a_splat = splat & 1u ? SPLAT(*a) : (V){0};
         const V b_splat = arity > 1 && splat & 2u ? SPLAT(*b) : (V){0};

@@ -18,6 +18,7 @@
 #define TRUTH(m) ((V)((m) & (M)K(1)))
 #define PICK(m, u, v) TYPED(pick)(m, u, v)
 #define FN(name) TYPED(fg_##name)
+#define FUSED(a, b, c) TYPED(fused)(a, b, c)
 #define ABS(x) FN(abs)(x)
 #define SQRT(x) FN(sqrt)(x)
 #define RATIO(a, b) TYPED(ratio)(a, b)

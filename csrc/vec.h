@@ -103,6 +103,16 @@ FG_INLINE int any_f64(vi64 m) {
 }
 FG_INLINE int any_f32(vi32 m) { return any_f64((vi64)m); }
 
+/* a b + c, rounded once where the ISA can. Written out wherever the bits matter: whether the compiler fuses a product
+ * and a sum of its own accord depends on what stands around them. */
+#if defined(__FMA__) || defined(__aarch64__)
+FG_INLINE vf64 fused_f64(vf64 a, vf64 b, vf64 c) { FG_BODY(vf64, FG_X86(fmadd_pd)(a, b, c), vfmaq_f64(c, a, b), 0); }
+FG_INLINE vf32 fused_f32(vf32 a, vf32 b, vf32 c) { FG_BODY(vf32, FG_X86(fmadd_ps)(a, b, c), vfmaq_f32(c, a, b), 0); }
+#else
+FG_INLINE vf64 fused_f64(vf64 a, vf64 b, vf64 c) { return a * b + c; }
+FG_INLINE vf32 fused_f32(vf32 a, vf32 b, vf32 c) { return a * b + c; }
+#endif
+
 /* c - a b for a c within a few roundings of a b: what rounding the product lost. Without a fused
  * multiply-add, by Dekker's splitting of the factors into halves; their products are exact, so contraction
  * cannot hurt. */
@@ -126,15 +136,15 @@ FG_INLINE vf32 residual_f32(vf32 c, vf32 a, vf32 b) {
 }
 #endif
 
-/* x as a value of its own: the product it may be is not contracted into what uses it */
+/* x as a value of its own: not contracted into what uses it, not moved out of a loop */
 #if defined(__AVX512F__)
-#define FG_OWN_VALUE(x) __asm__("" : "+v"(x))
+#define FG_OWN_VALUE(x) __asm__ volatile("" : "+v"(x))
 #elif defined(FG_X86)
-#define FG_OWN_VALUE(x) __asm__("" : "+x"(x))
+#define FG_OWN_VALUE(x) __asm__ volatile("" : "+x"(x))
 #elif defined(__aarch64__)
-#define FG_OWN_VALUE(x) __asm__("" : "+w"(x))
+#define FG_OWN_VALUE(x) __asm__ volatile("" : "+w"(x))
 #else
-#define FG_OWN_VALUE(x) __asm__("" : "+m"(x))
+#define FG_OWN_VALUE(x) __asm__ volatile("" : "+m"(x))
 #endif
 
 /* a b = product + *rest, exactly up to underflow */

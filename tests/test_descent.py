@@ -355,7 +355,7 @@ def test_an_instance_that_becomes_nan_disturbs_no_other_and_keeps_its_best_point
     x0 = np.tile([1.5, 0.2], (batch, 1))
     rates = np.full(batch, 0.01)
     bad = batch // 2
-    x0[bad], rates[bad] = [0.5, 1.0], 0.9  # the first step goes beyond 0
+    x0[bad], rates[bad] = [4.0, 0.2], 1.1  # x[0] falls below 0; meanwhile x[1] swings ever wider
     settings = {"method": "gd", "in_axes": 0, "maxiter": 30}
     res = fg.minimize(wall, x0, learning_rate=rates, record="path", **settings)
     assert res.status[bad] == 2
@@ -364,6 +364,7 @@ def test_an_instance_that_becomes_nan_disturbs_no_other_and_keeps_its_best_point
     values = np.array([wall(x) if x[0] > 0 else np.nan for x in path])
     assert np.isnan(values[-1]) or not np.isfinite(res.history.fun[res.nit[bad], bad])
     best = path[np.nanargmin(values)]
+    assert 0 < np.nanargmin(values) < res.nit[bad] - 1
     assert_same_bits(res.x[bad], best)
     assert np.isfinite(res.fun[bad])
     assert "not finite" in res.message

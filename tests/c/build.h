@@ -217,6 +217,7 @@ static inline double oracle_logaddexp(double a, double b) {
 #define K(x) ((double)(x))
 #define TRUTH(m) ((m) ? 1.0 : 0.0)
 #define PICK(m, u, v) ((m) ? (u) : (v))
+#define FUSED(a, b, c) ((a) * (b) + (c))
 #define FN(name) oracle_##name
 #define ABS(x) fabs(x)
 #define SQRT(x) sqrt(x)
