@@ -4,7 +4,8 @@ JAX runs the whole descent in one jitted loop, in whichever of these forms is th
 "rows" maps fastgrad's own function over the rows, jit(vmap(fori_loop)), and is what one writes first.
 "columns" is batched by hand on an (n, starts) array. "scalars" writes the function out over a tuple of n
 arrays, one for each component. From 10,000 starts scalars won wherever it was measured, by a factor of 3 at
-d=10 under gradient descent, but for d=2 by so little that columns may win. "jax vmap" is always the rows.
+d=10 under gradient descent, but for d=2 by so little that columns may win. "jax vmap" is always the rows:
+the same function as fastgrad's, and what the targets are about; "jax" shows what a rewrite by hand gains.
 """
 
 from collections.abc import Callable
@@ -31,11 +32,11 @@ def cases(quick: bool) -> list[Case]:
     python_batch = {"python": 30_000.0, "python differences": 30_000.0}
     python_one = {"python": 1_000.0, "python differences": 1_000.0}
     found = [
-        _rosenbrock("gd", 2, batch, steps, {"jax": 2.0} | python_batch),
-        _rosenbrock("gd", 10, batch, steps, {"jax": 2.5} | python_batch),
-        _rosenbrock("adam", 2, batch, steps, {"jax": 3.5}),
-        _rosenbrock("adam", 10, batch, steps, {"jax": 4.0}, torch=True),
-        _rosenbrock("adam", 10, 100_000 // few, steps, {"jax": 6.0}),
+        _rosenbrock("gd", 2, batch, steps, {"jax vmap": 2.0} | python_batch),
+        _rosenbrock("gd", 10, batch, steps, {"jax vmap": 2.5} | python_batch),
+        _rosenbrock("adam", 2, batch, steps, {"jax vmap": 3.5}),
+        _rosenbrock("adam", 10, batch, steps, {"jax vmap": 4.0}, torch=True),
+        _rosenbrock("adam", 10, 100_000 // few, steps, {"jax vmap": 6.0}),
         _rosenbrock("adam", 10, 1, steps, {"jax": 1.0}),
         _rosenbrock("gd", 2, 1, steps, python_one),
         _rosenbrock("gd", 10, 1, steps, python_one),
@@ -85,7 +86,7 @@ def _stopping(rows: int, most: int) -> Case:
         "jax vmap": forms["rows"],
     }
     name = f"gd d=2, {_starts(rows)} stopped by gtol after {fewest:,} to {most:,} steps"
-    return Case(name, "us a start", sides, {"jax": 5.0}, rtol=1e-6, atol=1e-7)
+    return Case(name, "us a start", sides, {"jax vmap": 5.0}, rtol=1e-6, atol=1e-7)
 
 
 def _logistic(method: str, strengths: int, starts: int, steps: int) -> Case:
@@ -99,7 +100,7 @@ def _logistic(method: str, strengths: int, starts: int, steps: int) -> Case:
         "jax": fastest(rows=partial(_jax_logistic, *work, 0), columns=partial(_jax_logistic, *work, 1)),
     }
     name = f"{method}, {len(W):,} logistic regressions of {len(X)} x {X.shape[1]}, {steps:,} steps"
-    return Case(name, "ns a regression and step", sides, rtol=1e-6, atol=1e-7)
+    return Case(name, "ns a regression and step", sides, {"jax": 2.0}, rtol=1e-6, atol=1e-7)
 
 
 def _flat(rows: int, steps: int) -> Case:
@@ -161,14 +162,14 @@ def _steps(method: str, rate: float, steps: int) -> dict[str, Any]:
 def _fastgrad(X: np.ndarray, method: str, steps: int, threads: int | None = None) -> Side:
     settings = _steps(method, RATES[method], steps)
     in_axes = 0 if X.ndim > 1 else None
-    return _minimize(_units(X, steps), _function(X), X, in_axes=in_axes, threads=threads, **settings)
+    return _minimize(_units(X, steps), fg.value_and_grad(_function(X)), X, in_axes=in_axes, threads=threads, **settings)
 
 
 def _fastgrad_logistic(inputs: tuple[np.ndarray, ...], method: str, steps: int) -> Side:
     W, *args = inputs
     settings = _steps(method, LOGISTIC_RATE, steps)
     axes = (0, 0, None, None)
-    return _minimize(_units(W, steps), problems.logistic, W, tuple(args), in_axes=axes, **settings)
+    return _minimize(_units(W, steps), fg.value_and_grad(problems.logistic), W, tuple(args), in_axes=axes, **settings)
 
 
 def _jax(X: np.ndarray, method: str, steps: int, form: str) -> Side:

@@ -82,7 +82,7 @@ fg_op_kind fg_op_kind_of(int op);
  *   constants    raw words
  * The first n_uniform instructions touch uniform buffers alone and run once a call; the rest run for each block
  * of lanes. Axes of an instruction: an elementwise one all its own; a reduction's and dot's last axis is reduced;
- * matmul's are (batch, m, n, k), its operands not both lane values; gather's and scatter_add's single axis runs over
+ * matmul's are (batch, m, n, k); gather's and scatter_add's single axis runs over
  * the table, whose numbers count from the offset of gather's operand and of scatter_add's result. */
 #define FG_MAGIC INT64_C(0x3130444152474601)
 enum { FG_HEADER_WORDS = 7, FG_BUFFER_WORDS = 5 };

@@ -91,3 +91,22 @@ static void TYPED(gemm)(const fg_gemm *g, const void *left, const void *right, v
         p += k;
     } while (p < g->k);
 }
+
+/* Several vectors of lanes at a time, so that one sum need not wait for its last term. */
+static void TYPED(chain)(const fg_fold *f, void *const *operand) {
+    enum { STRIPS = 4 };
+    T *out = operand[0];
+    const T *a = operand[1], *b = operand[2];
+    for (int64_t i = 0; i < f->width; i += STRIPS * N) {
+        const int n_strips = f->width - i < STRIPS * N ? (int)((f->width - i + N - 1) / N) : STRIPS;
+        V sum[STRIPS] = {{0}};
+        for (int64_t r = 0; r < f->n; r++)
+#pragma GCC unroll 4
+            for (int k = 0; k < STRIPS; k++)
+                if (k < n_strips) /* blocks of lanes are whole vectors */
+                    sum[k] = FUSED(TYPED(load)(a + r * f->stride[0] + i + k * N),
+                                   TYPED(load)(b + r * f->stride[1] + i + k * N), sum[k]);
+        for (int k = 0; k < n_strips; k++)
+            TYPED(store)(out + i + k * N, sum[k]);
+    }
+}

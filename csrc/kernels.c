@@ -71,6 +71,7 @@ const fg_kernels PASTE(fg_kernels_, FG_ISA) = {
             [FG_OP_dot] = BOTH(fold_dot),
         },
     .gemm = BOTH(gemm),
+    .chain = BOTH(chain),
     .lanes_in = BOTH(lanes_in),
     .lanes_out = BOTH(lanes_out),
     .check = BOTH(check),

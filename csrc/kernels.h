@@ -34,6 +34,10 @@ typedef struct {
 } fg_gemm;
 typedef void (*fg_gemm_kernel)(const fg_gemm *gemm, const void *a, const void *b, void *c);
 
+/* out[i] = sum over r < n of a[r, i] * b[r, i], r rising, i < width: the matrix product's element for matrices that
+ * both differ by lane. */
+typedef void (*fg_chain_kernel)(const fg_fold *chain, void *const *operand);
+
 /* Between n rows of an array (n, size) and the lanes of a block (size, n_lanes); lanes past n are left alone. */
 typedef void (*fg_lanes_kernel)(int64_t n, int64_t size, int64_t n_lanes, const void *from, void *to);
 
@@ -75,6 +79,7 @@ typedef struct {
     fg_rows_kernel rows[FG_N_OPS][FG_N_FLOATS]; /* NULL where the operation is not elementwise */
     fg_fold_kernel fold[FG_N_OPS][FG_N_FLOATS]; /* reductions and dot */
     fg_gemm_kernel gemm[FG_N_FLOATS];
+    fg_chain_kernel chain[FG_N_FLOATS];
     fg_lanes_kernel lanes_in[FG_N_FLOATS], lanes_out[FG_N_FLOATS];
     fg_check_kernel check[FG_N_FLOATS];
     fg_step_kernel step[FG_N_UPDATES][FG_N_FLOATS];

@@ -71,6 +71,7 @@ static void set_outer(fg_call *call, const axes *a) {
 
 static void run_rows(const fg_call *call, void *const *operand) { call->kernel.rows(&call->shape.rows, operand); }
 static void run_fold(const fg_call *call, void *const *operand) { call->kernel.fold(&call->shape.fold, operand); }
+static void run_chain(const fg_call *call, void *const *operand) { call->kernel.chain(&call->shape.fold, operand); }
 static void run_gemm(const fg_call *call, void *const *operand) {
     call->kernel.gemm(&call->shape.gemm, operand[1], operand[2], operand[0]);
 }
@@ -272,6 +273,19 @@ static void bind_matmul(fg_call *call, const fg_kernels *kernels, const fg_progr
         is_lane[i] = n_lanes > 1 && p->buffers[in->operand[i].buffer].is_lane;
         for (int d = 0; d < 4; d++)
             stride[i][d] = in->operand[i].stride[d] * (is_lane[i] ? n_lanes : 1);
+    }
+    if (is_lane[1] && is_lane[2]) { /* no matrix to load once for all lanes */
+        call->run = run_chain;
+        call->kernel.chain = kernels->chain[in->dtype];
+        call->shape.fold =
+            (fg_fold){.n = in->shape[DEPTH], .width = n_lanes, .stride = {stride[1][DEPTH], stride[2][DEPTH]}};
+        call->n_outer = 3;
+        for (int d = BATCH; d <= COLUMN; d++) {
+            call->outer_shape[d] = in->shape[d];
+            for (int k = 0; k < 3; k++)
+                call->outer_step[d][k] = stride[k][d] * call->item_size[0];
+        }
+        return;
     }
     const int transposed = is_lane[1] || (!is_lane[2] && in->shape[COLUMN] == 1 && in->shape[ROW] > 1);
     const int left = transposed ? 2 : 1, right = 3 - left;

@@ -13,6 +13,7 @@ struct fg_call {
         fg_rows_kernel rows;
         fg_fold_kernel fold;
         fg_gemm_kernel gemm;
+        fg_chain_kernel chain;
     } kernel;
     union {
         fg_rows rows;

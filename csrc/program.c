@@ -192,8 +192,6 @@ static fg_status verify(const fg_program *p, fg_instruction *in, int64_t number,
     }
     if (in->op == FG_OP_matmul) {
         const fg_operand *o = in->operand;
-        if (p->buffers[o[1].buffer].is_lane && p->buffers[o[2].buffer].is_lane)
-            REFUSE("instruction %lld multiplies two lane matrices: that is a dot", n);
         if (number >= p->n_uniform && !p->buffers[o[1].buffer].is_lane && !p->buffers[o[2].buffer].is_lane)
             REFUSE("instruction %lld is a product of uniform matrices among the lanes'", n);
         if (o[1].stride[2] || o[2].stride[1] || o[0].stride[3])
@@ -209,7 +207,7 @@ static fg_status verify(const fg_program *p, fg_instruction *in, int64_t number,
         for (int64_t i = 0; i < in->shape[0]; i++)
             if (p->constants[table->position + i] < 0 || p->constants[table->position + i] >= b->size - o->offset)
                 REFUSE("instruction %lld: an index is out of range", n);
-        if (b->is_lane != c->is_lane || overlap(b, 0, b->size, c, 0, c->size))
+        if (b->is_lane != c->is_lane || overlap(b, 0, b->size - 1, c, 0, c->size - 1))
             REFUSE("instruction %lld: the operands differ in kind or overlap", n);
         return FG_OK;
     }

@@ -392,15 +392,18 @@ class _Problem:
         call = Arguments((as_floats(x0, "x0"), *args), {}, (0,), in_axes)
         self.batch = call.batch_shape[0]
         self.arrays, self.is_lane = call.inputs, call.is_lane
-        known: dict[Any, Any] = {}
-        if isinstance(fun, Transform) and fun.kind == "value_and_grad" and fun.argnums == (0,):
-            known, fun = fun.known, fun.fun
+        is_prepared = isinstance(fun, Transform) and fun.kind == "value_and_grad" and fun.argnums == (0,)
+        prepared: Any = fun if is_prepared else None
         key = ("descent", call.signature)
-        if key not in known:
-            graph = trace(fun, call.leaves_to_trace(), name=getattr(fun, "__name__", "fun"))
+        compiled: tuple[Compiled, Compiled] | None = prepared.known.get(key) if prepared else None
+        if compiled is None:
+            source = prepared.fun if prepared else fun
+            graph = trace(source, call.leaves_to_trace(), name=getattr(fun, "__name__", "fun"))
             both = value_and_gradient(simplify(graph, fuse=False), [0])
-            known[key] = self._compiled(both, slice(None)), self._compiled(both, slice(1, None))
-        self.value_and_gradient, self.gradient = known[key]
+            compiled = self._compiled(both, slice(None)), self._compiled(both, slice(1, None))
+            if prepared:
+                prepared.keep(key, compiled)
+        self.value_and_gradient, self.gradient = compiled
 
     def _compiled(self, graph: Graph, wanted: slice) -> Compiled:
         part = Graph(graph.inputs, graph.outputs[wanted], graph.structure, graph.name)

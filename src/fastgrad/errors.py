@@ -5,8 +5,6 @@ Each message says what was met, where in the user's own file it was met, and wha
 
 from __future__ import annotations
 
-import difflib
-import linecache
 import os
 import sys
 from collections.abc import Iterable
@@ -41,6 +39,8 @@ def user_line() -> str:
         frame = frame.f_back
     code = frame.f_code
     text = f"{code.co_filename}:{frame.f_lineno}, in {code.co_name}"
+    import linecache
+
     source = linecache.getline(code.co_filename, frame.f_lineno).strip()
     return f"{text}\n      {source}" if source else text
 
@@ -71,6 +71,8 @@ def indexing_error(met: str, cure: str = "") -> IndexingError:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The known names most like `name`, as the tail of a cure."""
+    import difflib  # only for a message: it takes a while
+
     close = difflib.get_close_matches(name, sorted(set(known)), n=3, cutoff=0.5)
     return f"the nearest names that fastgrad can trace: {', '.join(close)}" if close else ""
 
@@ -80,4 +82,12 @@ def not_scalar(shape: tuple[int, ...], name: str = "the function") -> ShapeError
     return ShapeError(
         f"{name} returns an array of shape {shape}, but a gradient needs a function with a scalar value\n"
         "  cure: reduce the value to one number, for example with np.sum, or ask for fastgrad.jacobian"
+    )
+
+
+def not_one_value(name: str = "the function") -> ShapeError:
+    """The error for the gradient of a function that returns a dict, a list or a tuple."""
+    return ShapeError(
+        f"{name} returns several values, but a gradient needs a function with one scalar value\n"
+        "  cure: return the one to differentiate"
     )

@@ -164,6 +164,12 @@ class Transform(_core.Function):
             self._in_axes,
         )
 
+    def keep(self, signature: Any, compiled: Any) -> None:
+        """Remember what was compiled for a signature; the oldest goes when there are too many."""
+        if len(self.known) >= MOST_SIGNATURES:
+            self.known.pop(next(iter(self.known)), None)
+        self.known[signature] = compiled
+
     def slow(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Serve any arguments: compile for a new signature, then run."""
         call = Arguments(args, kwargs, self.argnums, self._in_axes)
@@ -172,9 +178,7 @@ class Transform(_core.Function):
         runner = self.known.get(call.signature)
         if runner is None:
             runner = self._compile(call)
-            if len(self.known) >= MOST_SIGNATURES:
-                del self.known[next(iter(self.known))]
-            self.known[call.signature] = runner
+            self.keep(call.signature, runner)
         self.remember(runner)
         outputs = [np.empty(call.batch_shape + shape, dtype) for shape, dtype in runner.results]
         if call.batch_shape:

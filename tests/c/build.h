@@ -122,7 +122,7 @@ static inline size_t assemble(const builder *b, int64_t words[MAX_WORDS]) {
     size_t n = 0;
 #define APPEND(from, count) memcpy(words + n, from, (size_t)(count) * 8), n += (size_t)(count)
     APPEND(header, FG_HEADER_WORDS);
-    APPEND(b->buffers, b->n_buffers *FG_BUFFER_WORDS);
+    APPEND(b->buffers, b->n_buffers * FG_BUFFER_WORDS);
     APPEND(b->code, b->n_code);
     APPEND(b->constants, b->n_constants);
 #undef APPEND
@@ -185,7 +185,8 @@ static inline builder mixture(int dtype) {
     const int64_t table[] = {11, 0, 5, 5, 7, 2}, n_table = 6, shape[] = {3, 4}, transposed[] = {4, 3}, twelve = 12;
     const int other = FG_FLOAT32 - dtype;
     int64_t x = add_input(&b, dtype, 1, 12), out = add_output(&b, dtype, 1, 12), few = add_output(&b, dtype, 1, 4);
-    int64_t t = add_table(&b, n_table, table), picked = add_arena(&b, dtype, 1, 6), other_x = add_arena(&b, other, 1, 12);
+    int64_t t = add_table(&b, n_table, table), picked = add_arena(&b, dtype, 1, 6),
+            other_x = add_arena(&b, other, 1, 12);
     int64_t turned = add_arena(&b, dtype, 1, 12);
     const int64_t rows[] = {4, 3};
     add_instruction(&b, FG_OP_cast, other, 1, &twelve, (view[]){{other_x, 0, {1}}, {x, 0, {1}}});
@@ -220,6 +221,7 @@ static inline double oracle_logaddexp(double a, double b) {
 #define FUSED(a, b, c) ((a) * (b) + (c))
 #define FN(name) oracle_##name
 #define ABS(x) fabs(x)
+#define FUSED(a, b, c) ((a) * (b) + (c))
 #define SQRT(x) sqrt(x)
 
 /* One element of an elementwise operation, or a reduction's combination of a and b. */
@@ -227,20 +229,26 @@ static inline double oracle_element(int op, double a, double b, double c) {
     (void)b, (void)c;
     switch (op) {
 #define ELEMENTWISE(name, arity, expression) \
-    case FG_OP_##name: return expression;
+    case FG_OP_##name:                       \
+        return expression;
 #define REDUCTION(name, identity, expression) \
-    case FG_OP_##name: return expression;
+    case FG_OP_##name:                        \
+        return expression;
 #include "ops.def"
-    default: return a;
+    default:
+        return a;
     }
 }
 static inline double oracle_identity(int op) {
     switch (op) {
 #define REDUCTION(name, identity, expression) \
-    case FG_OP_##name: return identity;
+    case FG_OP_##name:                        \
+        return identity;
 #include "ops.def"
-    case FG_OP_dot: return -0.0; /* as a sum of products */
-    default: return 0;
+    case FG_OP_dot:
+        return -0.0; /* as a sum of products */
+    default:
+        return 0;
     }
 }
 #undef K
@@ -248,6 +256,7 @@ static inline double oracle_identity(int op) {
 #undef PICK
 #undef FN
 #undef ABS
+#undef FUSED
 #undef SQRT
 
 typedef struct {
@@ -291,7 +300,8 @@ static inline int oracle_instruction(const oracle_buffer *buffers, const int64_t
             void *few = oracle_at(buffers, 1, here, position);
             if (!many || !few)
                 return 0;
-            set(is_gather ? few : many, dtype, 0, is_gather ? get(many, dtype, 0) : get(many, dtype, 0) + get(few, dtype, 0));
+            set(is_gather ? few : many, dtype, 0,
+                is_gather ? get(many, dtype, 0) : get(many, dtype, 0) + get(few, dtype, 0));
         } else {
             if (!out)
                 return 0;
@@ -340,10 +350,17 @@ static inline int oracle_run(const int64_t *words, size_t n_words, const void *c
             void *write;
         } p = {NULL};
         switch (w[0]) {
-        case FG_INPUT: p.read = inputs[w[4]]; break;
-        case FG_OUTPUT: p.write = outputs[w[4]]; break;
-        case FG_CONSTANT: p.read = constants + w[4]; break;
-        default: p.write = arena[w[2]] + w[4];
+        case FG_INPUT:
+            p.read = inputs[w[4]];
+            break;
+        case FG_OUTPUT:
+            p.write = outputs[w[4]];
+            break;
+        case FG_CONSTANT:
+            p.read = constants + w[4];
+            break;
+        default:
+            p.write = arena[w[2]] + w[4];
         }
         buffers[i] = (oracle_buffer){p.write, w[1], w[3]};
     }
@@ -386,19 +403,19 @@ static inline arrays make_arrays(const fg_program *p, int64_t batch, rng *r, dou
     a.out = exactly(a.n_outputs, FG_FLOAT64);
     for (int i = 0; i < a.n_inputs; i++) {
         const int64_t n = input_length(p, i, batch);
-        a.in[i] = exactly(n, fg_program_input_dtype(p, i));
+        a.in[i] = exactly(n, (int)fg_program_input_dtype(p, i));
         for (int64_t k = 0; k < n; k++) {
             double x = rng_between(r, low, high);
-            set(a.in[i], fg_program_input_dtype(p, i), k, whole ? floor(x) : x);
+            set(a.in[i], (int)fg_program_input_dtype(p, i), k, whole ? floor(x) : x);
         }
     }
     for (int i = 0; i < a.n_outputs; i++)
-        a.out[i] = exactly(output_length(p, i, batch), fg_program_output_dtype(p, i));
+        a.out[i] = exactly(output_length(p, i, batch), (int)fg_program_output_dtype(p, i));
     return a;
 }
 static inline void clear_outputs(const fg_program *p, arrays *a) {
     for (int i = 0; i < a->n_outputs; i++)
-        memset(a->out[i], 0, (size_t)output_length(p, i, a->batch) * item_size(fg_program_output_dtype(p, i)));
+        memset(a->out[i], 0, (size_t)output_length(p, i, a->batch) * item_size((int)fg_program_output_dtype(p, i)));
 }
 static inline void free_arrays(arrays *a) {
     for (int i = 0; i < a->n_inputs; i++)
@@ -414,10 +431,10 @@ static inline const void *const *inputs_of(const arrays *a) { return (const void
 static inline void instance_of(const fg_program *p, const arrays *a, int64_t l, const void **in, void **out) {
     for (int i = 0; i < a->n_inputs; i++)
         in[i] = (char *)a->in[i] + (fg_program_input_is_lane(p, i) ? l * fg_program_input_size(p, i) : 0) *
-                                       (int64_t)item_size(fg_program_input_dtype(p, i));
+                                       (int64_t)item_size((int)fg_program_input_dtype(p, i));
     for (int i = 0; i < a->n_outputs; i++)
         out[i] = (char *)a->out[i] + (fg_program_output_is_lane(p, i) ? l * fg_program_output_size(p, i) : 0) *
-                                         (int64_t)item_size(fg_program_output_dtype(p, i));
+                                         (int64_t)item_size((int)fg_program_output_dtype(p, i));
 }
 
 #endif

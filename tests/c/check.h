@@ -30,8 +30,7 @@ static inline int check_that(int holds, const char *what, const char *file, int 
     return holds;
 }
 
-static inline int check_close(double a, double b, double tolerance, const char *what, const char *file,
-                              int line) {
+static inline int check_close(double a, double b, double tolerance, const char *what, const char *file, int line) {
     int holds = check_that(a == b || fabs(a - b) <= tolerance || (isnan(a) && isnan(b)), what, file, line);
     if (!holds) {
         fprintf(stderr, "    %.17g against %.17g, tolerance %g\n", a, b, tolerance);

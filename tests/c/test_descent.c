@@ -23,8 +23,8 @@ typedef struct {
     int32_t *outcome;
 } problem;
 
-/* `n` instances whose starts are at very different distances from their minima, and which want very different numbers of
- * iterations. */
+/* `n` instances whose starts are at very different distances from their minima, and which want very different numbers
+ * of iterations. */
 static problem make_problem(int dtype, int update, int64_t n, int64_t maxiter, int64_t record_every, double gtol) {
     builder b = quadratic(dtype, D);
     problem q = {.dtype = dtype, .n = n};
@@ -115,7 +115,9 @@ static scalar_result scalar_descent(const problem *q, int64_t i, int64_t maxiter
         const double t = (double)(r.nit + 1);
         for (int k = 0; k < D; k++)
             switch (q->d.update) {
-            case FG_UPDATE_gd: r.x[k] -= rate * gradient[k]; break;
+            case FG_UPDATE_gd:
+                r.x[k] -= rate * gradient[k];
+                break;
             case FG_UPDATE_momentum:
                 u[k] = s[0] * u[k] + gradient[k];
                 r.x[k] -= rate * u[k];
@@ -168,10 +170,10 @@ static void stops_are_those_of_a_scalar_loop(int update) {
 
 static void statuses_are_right(int update, int dtype) {
     problem q = make_problem(dtype, update, 40, 0, 0, 1e-3);
-    set(q.in.in[0], dtype, 3 * D + 1, NAN);
-    set(q.in.in[0], dtype, 4 * D + 2, INFINITY);
-    set(q.in.in[0], dtype, 5 * D, -INFINITY);
-    set(q.in.in[1], dtype, 6 * D + 4, NAN);
+    set(q.in.in[0], dtype, 3 * D + 1, (double)NAN);
+    set(q.in.in[0], dtype, 4 * D + 2, (double)INFINITY);
+    set(q.in.in[0], dtype, 5 * D, -(double)INFINITY);
+    set(q.in.in[1], dtype, 6 * D + 4, (double)NAN);
     set(q.in.in[0], dtype, 8 * D + 4, dtype == FG_FLOAT32 ? 3e38 : 1e308); /* finite, its value is not */
     for (q.d.maxiter = 0; q.d.maxiter <= 6; q.d.maxiter += 3) {
         descend(&q);
@@ -201,7 +203,8 @@ static void divergence_is_seen_and_the_best_point_kept(int dtype) {
             if (i % 2 && !at_minimum)
                 for (int k = 0; k < D; k++) {
                     const double x = get(q.x, dtype, i * D + k);
-                    CHECK(best ? x == get(q.in.in[0], dtype, i * D + k) : !(fabs(x) < 1e10)); /* the start is the best */
+                    CHECK(best ? x == get(q.in.in[0], dtype, i * D + k)
+                               : !(fabs(x) < 1e10)); /* the start is the best */
                 }
         }
         free_problem(&q);
@@ -278,7 +281,8 @@ static void an_instance_depends_on_nothing_else(int dtype, int update, int best,
             free_problem(&few);
         }
         if (!CHECK(same))
-            fprintf(stderr, "    %s, %s, dtype %d, batch of %d\n", fg_current_isa(), fg_update_name(update), dtype, (int)n);
+            fprintf(stderr, "    %s, %s, dtype %d, batch of %d\n", fg_current_isa(), fg_update_name(update), dtype,
+                    (int)n);
     }
     free_problem(&all);
 }
@@ -301,7 +305,8 @@ static void the_history_is_the_path(int update) {
 }
 
 static void the_points_may_overwrite_the_start(void) {
-    problem a = make_problem(FG_FLOAT64, ADAM, 300, 100, 0, 1e-6), b = make_problem(FG_FLOAT64, ADAM, 300, 100, 0, 1e-6);
+    problem a = make_problem(FG_FLOAT64, ADAM, 300, 100, 0, 1e-6),
+            b = make_problem(FG_FLOAT64, ADAM, 300, 100, 0, 1e-6);
     descend(&a);
     b.d.x = b.in.in[0];
     descend(&b);
@@ -348,12 +353,12 @@ static void impossible_descents_are_refused(void) {
     const fg_descent good = q.d;
     fg_error error = {""};
     CHECK(fg_descend(&q.d, NULL, NULL, &error) == FG_OK);
-#define REFUSES(change)                                                                                        \
-    do {                                                                                                       \
-        error.message[0] = 0;                                                                                  \
-        q.d = good;                                                                                            \
-        change;                                                                                                \
-        CHECK(fg_descend(&q.d, NULL, NULL, &error) == FG_INVALID_VALUE && error.message[0]);                   \
+#define REFUSES(change)                                                                      \
+    do {                                                                                     \
+        error.message[0] = 0;                                                                \
+        q.d = good;                                                                          \
+        change;                                                                              \
+        CHECK(fg_descend(&q.d, NULL, NULL, &error) == FG_INVALID_VALUE && error.message[0]); \
     } while (0)
     REFUSES(q.d.batch = 0);
     REFUSES(q.d.batch = -1);
@@ -409,7 +414,7 @@ int main(void) {
     the_largest_maxiter_does_not_overflow();
     impossible_descents_are_refused();
     CHECK(fg_live_bytes() == 0 && fg_live_blocks() == 0);
-    printf("descent: %lld calls, %.3g steps, worst relative error %.2g against the scalar loop\n", (long long)n_descents,
-           (double)n_steps, worst);
+    printf("descent: %lld calls, %.3g steps, worst relative error %.2g against the scalar loop\n",
+           (long long)n_descents, (double)n_steps, worst);
     return check_result();
 }

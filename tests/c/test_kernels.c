@@ -1,5 +1,5 @@
-/* Every kernel of every instruction set against a scalar loop: all widths around a vector's, all ways to repeat an operand,
- * nothing written past the end, and the documented order of sums to the last bit. */
+/* Every kernel of every instruction set against a scalar loop: all widths around a vector's, all ways to repeat an
+ * operand, nothing written past the end, and the documented order of sums to the last bit. */
 #include "kernels.h"
 
 #include "build.h"
@@ -11,21 +11,28 @@ static double worst_ulp;
 static int is_elementary(int op) {
     switch (op) {
 #define ELEMENTARY(name, arity, expression) \
-    case FG_OP_##name: return 1;
+    case FG_OP_##name:                      \
+        return 1;
 #define ELEMENTWISE(name, arity, expression)
 #include "ops.def"
-    default: return 0;
+    default:
+        return 0;
     }
 }
 static int is_fused(int op) { return op >= FG_OP_multiply_add && op <= FG_OP_negative_multiply_add; }
 
 static double special(rng *r, int dtype) {
-    static const double numbers[] = {0.0, -0.0, 1, -1, 0.5, 2, INFINITY, -INFINITY, NAN, 3, 1e-3, -1e-3, 700, -700, 88, -88};
-    const double tiny = dtype == FG_FLOAT32 ? 0x1p-149 : 0x1p-1074, huge = dtype == FG_FLOAT32 ? 0x1.fffffep127 : 0x1.fffffffffffffp1023;
+    static const double numbers[] = {
+        0.0, -0.0, 1, -1, 0.5, 2, (double)INFINITY, -(double)INFINITY, (double)NAN, 3, 1e-3, -1e-3, 700, -700, 88, -88};
+    const double tiny = dtype == FG_FLOAT32 ? 0x1p-149 : 0x1p-1074,
+                 huge = dtype == FG_FLOAT32 ? 0x1.fffffep127 : 0x1.fffffffffffffp1023;
     switch (rng_below(r, 4)) {
-    case 0: return numbers[rng_below(r, sizeof numbers / sizeof *numbers)];
-    case 1: return rng_below(r, 2) ? tiny * (double)rng_below(r, 5) : huge * rng_between(r, -1, 1);
-    default: return rng_between(r, -4, 4);
+    case 0:
+        return numbers[rng_below(r, sizeof numbers / sizeof *numbers)];
+    case 1:
+        return rng_below(r, 2) ? tiny * (double)rng_below(r, 5) : huge * rng_between(r, -1, 1);
+    default:
+        return rng_between(r, -4, 4);
     }
 }
 
@@ -55,7 +62,8 @@ static void an_element_is_right(int op, int dtype, double x, const double *o) {
     if (is_fused(op) && (!isfinite(y) || tolerance > 1e300 || (dtype == FG_FLOAT32 && tolerance > 1e30)))
         return; /* rounding decides whether it overflows */
     if (!CHECK_CLOSE(x, y, tolerance))
-        fprintf(stderr, "    %s, %s, dtype %d, of %a %a %a\n", fg_current_isa(), fg_op_name(op), dtype, o[0], o[1], o[2]);
+        fprintf(stderr, "    %s, %s, dtype %d, of %a %a %a\n", fg_current_isa(), fg_op_name(op), dtype, o[0], o[1],
+                o[2]);
     n_numbers++;
 }
 
@@ -104,7 +112,8 @@ static void rows_are_right(const fg_kernels *kernels, int op, int dtype, int64_t
             kept &= ((unsigned char *)out)[(size_t)(row * (width + 1) + width) * item + k] == 0x5a;
     }
     if (!CHECK(same)) /* a repeated operand gives the bits of an array of it */
-        fprintf(stderr, "    %s, %s, dtype %d, width %d, splat %u\n", fg_current_isa(), fg_op_name(op), dtype, (int)width, splat);
+        fprintf(stderr, "    %s, %s, dtype %d, width %d, splat %u\n", fg_current_isa(), fg_op_name(op), dtype,
+                (int)width, splat);
     CHECK(kept); /* what is between and behind the rows */
     operand[1] = first;
     for (int i = 0; i <= FG_MAX_INPUTS; i++) {
@@ -136,7 +145,8 @@ static double fold_by_law(int op, int dtype, int64_t n, const void *a, int64_t s
         while (2 * left < n)
             left *= 2;
         double u = fold_by_law(op, dtype, left, a, stride);
-        double v = fold_by_law(op, dtype, n - left, (const char *)a + left * stride * (int64_t)item_size(dtype), stride);
+        double v =
+            fold_by_law(op, dtype, n - left, (const char *)a + left * stride * (int64_t)item_size(dtype), stride);
         return rounded(oracle_element(op, u, v, 0), dtype);
     }
     for (int j = 0; j < 16; j++)
@@ -166,7 +176,8 @@ static void a_fold_keeps_its_order(const fg_kernels *kernels, int op, int dtype,
     for (int64_t i = 0; i < width; i++)
         same &= get(out, dtype, i) == fold_by_law(like, dtype, n, (char *)a + (size_t)i * item_size(dtype), width);
     if (!CHECK(same))
-        fprintf(stderr, "    %s, %s of %d, dtype %d, width %d\n", fg_current_isa(), fg_op_name(op), (int)n, dtype, (int)width);
+        fprintf(stderr, "    %s, %s of %d, dtype %d, width %d\n", fg_current_isa(), fg_op_name(op), (int)n, dtype,
+                (int)width);
     n_numbers += width;
     free(a);
     free(ones);
@@ -174,7 +185,8 @@ static void a_fold_keeps_its_order(const fg_kernels *kernels, int op, int dtype,
 }
 
 static void folds_keep_their_order(const fg_kernels *kernels) {
-    static const int64_t sizes[] = {0, 1, 2, 7, 15, 16, 17, 31, 33, 100, 1023, 1024, 1025, 2048, 2049, 3072, 5000, 9000};
+    static const int64_t sizes[] = {0,   1,    2,    7,    15,   16,   17,   31,   33,
+                                    100, 1023, 1024, 1025, 2048, 2049, 3072, 5000, 9000};
     static const int64_t widths[] = {1, 2, 3, 5, 8, 9, 16, 17, 33};
     static const int ops[] = {FG_OP_sum, FG_OP_prod, FG_OP_max, FG_OP_min, FG_OP_dot};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
@@ -193,10 +205,18 @@ static double plus_product(int fused, int dtype, double sum, double a, double b)
     return dtype == FG_FLOAT32 ? (double)fmaf((float)a, (float)b, (float)sum) : fma(a, b, sum);
 }
 
-static void a_product_adds_in_order(const fg_kernels *kernels, int dtype, int64_t m, int64_t n, int64_t k, int accumulate) {
+static void a_product_adds_in_order(const fg_kernels *kernels, int dtype, int64_t m, int64_t n, int64_t k,
+                                    int accumulate) {
     const int fused = strcmp(kernels->name, "baseline") != 0;
     rng r = {(uint64_t)(m * n + k)};
-    fg_gemm g = {.m = m, .n = n, .k = k, .a_row = k + 1, .a_column = 1, .b_row = n + 2, .c_row = n + 1, .accumulate = accumulate};
+    fg_gemm g = {.m = m,
+                 .n = n,
+                 .k = k,
+                 .a_row = k + 1,
+                 .a_column = 1,
+                 .b_row = n + 2,
+                 .c_row = n + 1,
+                 .accumulate = accumulate};
     if (k % 2)
         g.a_row = 1, g.a_column = m; /* transposed */
     void *a = exactly(m * (k + 1) + k, dtype), *b = exactly(k * (n + 2), dtype), *c = exactly(m * (n + 1), dtype);
@@ -228,7 +248,8 @@ static void a_product_adds_in_order(const fg_kernels *kernels, int dtype, int64_
 }
 
 static void products_add_in_order(const fg_kernels *kernels) {
-    static const int64_t ms[] = {1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 25}, ns[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 65};
+    static const int64_t ms[] = {1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 25},
+                         ns[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 65};
     static const int64_t ks[] = {0, 1, 2, 5, 130, 513, 1030};
     for (size_t i = 0; i < sizeof ms / sizeof *ms; i++)
         for (size_t j = 0; j < sizeof ns / sizeof *ns; j++)
@@ -258,17 +279,23 @@ static void rows_become_lanes_and_back(const fg_kernels *kernels, int dtype, int
     free(back);
 }
 
-static void lanes_stop_when_they_should(const fg_kernels *kernels, int dtype, int64_t size, int64_t n_lanes, int with_value) {
+static void lanes_stop_when_they_should(const fg_kernels *kernels, int dtype, int64_t size, int64_t n_lanes,
+                                        int with_value) {
     rng r = {(uint64_t)(size * 10 + n_lanes)};
     for (int round = 0; round < 40; round++) {
-        void *gradient = exactly(size * n_lanes, dtype), *value = exactly(n_lanes, dtype), *stop = exactly(n_lanes, dtype);
+        void *gradient = exactly(size * n_lanes, dtype), *value = exactly(n_lanes, dtype),
+             *stop = exactly(n_lanes, dtype);
         const double scale = round % 3 ? 1 : 4;
         for (int64_t i = 0; i < size * n_lanes; i++)
             set(gradient, dtype, i, rng_below(&r, 60) == 0 ? special(&r, dtype) : rng_between(&r, -scale, scale));
         for (int64_t l = 0; l < n_lanes; l++)
             set(value, dtype, l, rng_below(&r, 20) == 0 ? special(&r, dtype) : 1);
-        const fg_check check = {.size = size, .n_lanes = n_lanes, .gradient = gradient, .value = with_value ? value : NULL,
-                                .gtol = 1, .stop = stop};
+        const fg_check check = {.size = size,
+                                .n_lanes = n_lanes,
+                                .gradient = gradient,
+                                .value = with_value ? value : NULL,
+                                .gtol = 1,
+                                .stop = stop};
         int any = kernels->check[dtype](&check), expected_any = 0, right = 1;
         for (int64_t l = 0; l < n_lanes; l++) {
             int broken = with_value && !isfinite(get(value, dtype, l));
@@ -307,6 +334,7 @@ int main(void) {
                     lanes_stop_when_they_should(kernels, dtype, size, n_lanes, (int)((size + 1) % 2));
                 }
     }
-    printf("kernels: %lld numbers, elementary functions within %.2g epsilon of libm\n", (long long)n_numbers, worst_ulp);
+    printf("kernels: %lld numbers, elementary functions within %.2g epsilon of libm\n", (long long)n_numbers,
+           worst_ulp);
     return check_result();
 }

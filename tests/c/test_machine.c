@@ -84,7 +84,8 @@ static void a_batch_gives_the_bits_of_its_instances(subject *s, int64_t batch, i
         same &= same_numbers(s->batch.out[i], s->alone.out[i], (int)fg_program_output_dtype(s->p, i),
                              output_length(s->p, i, batch));
     if (!CHECK(same))
-        fprintf(stderr, "    %s, %s, batch of %lld, %d threads\n", now_testing, fg_current_isa(), (long long)batch, threads);
+        fprintf(stderr, "    %s, %s, batch of %lld, %d threads\n", now_testing, fg_current_isa(), (long long)batch,
+                threads);
     n_batches++;
 }
 
@@ -158,7 +159,8 @@ static void a_random_layout(uint64_t seed, int op, int dtype) {
     }
     add_instruction(&b, op, dtype, n_dims, shape, operands);
     b.n_uniform = uniform;
-    int length = snprintf(long_name, sizeof long_name, "%s, seed %d, dtype %d, shape", fg_op_name(op), (int)seed, dtype);
+    int length =
+        snprintf(long_name, sizeof long_name, "%s, seed %d, dtype %d, shape", fg_op_name(op), (int)seed, dtype);
     for (int d = 0; d < n_dims; d++)
         length += snprintf(long_name + length, sizeof long_name - (size_t)length, " %d", (int)shape[d]);
     check_program(&b, long_name, 33, reduces || is_matmul ? shape[n_dims - 1] : 1);
@@ -195,11 +197,11 @@ static void reductions_of_every_size_are_right(void) {
 
 static void products_of_every_layout_are_right(void) {
     static const int64_t shapes[][4] = {/* batch, m, n, k */
-                                        {1, 1, 1, 1},   {1, 3, 4, 0},   {1, 7, 1, 9},     {1, 1, 7, 9},  {2, 5, 3, 1},
-                                        {1, 13, 17, 5}, {1, 12, 32, 8}, {3, 4, 5, 6},     {1, 1, 1, 67}, {1, 33, 31, 65},
-                                        {1, 6, 3, 300}, {1, 2, 33, 130}};
+                                        {1, 1, 1, 1},  {1, 3, 4, 0},    {1, 7, 1, 9},   {1, 1, 7, 9},
+                                        {2, 5, 3, 1},  {1, 13, 17, 5},  {1, 12, 32, 8}, {3, 4, 5, 6},
+                                        {1, 1, 1, 67}, {1, 33, 31, 65}, {1, 6, 3, 300}, {1, 2, 33, 130}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        for (int lanes = 0; lanes <= 2; lanes++)       /* none, the left or the right matrix */
+        for (int lanes = 0; lanes <= 3; lanes++)       /* bits: the left, the right matrix */
             for (int layout = 0; layout < 8; layout++) /* which of the three are transposed */
                 for (int dtype = 0; dtype < 2; dtype++) {
                     const int64_t *s = shapes[i], m = s[1], n = s[2], k = s[3];
@@ -207,13 +209,13 @@ static void products_of_every_layout_are_right(void) {
                     view out = {0, 0, {m * n, layout & 1 ? 1 : n, layout & 1 ? m : 1, 0}};
                     view left = {0, 0, {m * k, layout & 2 ? 1 : k, 0, layout & 2 ? m : 1}};
                     view right = {0, 0, {k * n, 0, layout & 4 ? k : 1, layout & 4 ? 1 : n}};
-                    left.buffer = add_input(&b, dtype, lanes == 1, s[0] * m * k);
-                    right.buffer = add_input(&b, dtype, lanes == 2, s[0] * k * n);
+                    left.buffer = add_input(&b, dtype, lanes & 1, s[0] * m * k);
+                    right.buffer = add_input(&b, dtype, lanes >> 1, s[0] * k * n);
                     out.buffer = add_output(&b, dtype, lanes > 0, s[0] * m * n);
                     add_instruction(&b, FG_OP_matmul, dtype, 4, s, (view[]){out, left, right});
                     b.n_uniform = lanes == 0;
-                    snprintf(long_name, sizeof long_name, "product %d x %d x %d x %d, lanes %d, layout %d, dtype %d", (int)s[0],
-                             (int)m, (int)n, (int)k, lanes, layout, dtype);
+                    snprintf(long_name, sizeof long_name, "product %d x %d x %d x %d, lanes %d, layout %d, dtype %d",
+                             (int)s[0], (int)m, (int)n, (int)k, lanes, layout, dtype);
                     check_program(&b, long_name, m * n * k > 2000 ? 2 : 17, k);
                 }
 }
@@ -261,7 +263,8 @@ static void a_long_batch_polls_and_can_be_cancelled(void) {
         for (int64_t k = 1; k <= 2; k++) {
             CHECK(fg_set_num_threads(threads, NULL) == FG_OK);
             polls = 0;
-            CHECK(fg_evaluate_batch(s.p, MOST_LANES, inputs_of(&s.batch), s.batch.out, cancel_at, &k, &error) == FG_CANCELLED);
+            CHECK(fg_evaluate_batch(s.p, MOST_LANES, inputs_of(&s.batch), s.batch.out, cancel_at, &k, &error) ==
+                  FG_CANCELLED);
             CHECK(polls == k && last_done < MOST_LANES);
         }
     CHECK(fg_evaluate_batch(s.p, 0, inputs_of(&s.batch), s.batch.out, NULL, NULL, &error) == FG_INVALID_VALUE);

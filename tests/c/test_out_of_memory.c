@@ -10,8 +10,10 @@
 
 extern void *__real_calloc(size_t count, size_t size);
 extern void *__wrap_calloc(size_t count, size_t size);
-extern int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *context);
-extern int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *context);
+extern int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *),
+                                 void *context);
+extern int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *),
+                                 void *context);
 
 static int armed, all_later; /* only while an operation runs, and on one thread: allocations come before the pool */
 static int64_t countdown, n_injected;
@@ -33,7 +35,7 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, v
 
 /* ---- operations ----------------------------------------------------------------------------------------- */
 
-enum { BATCH = 100, SIZE = 3000 };
+enum { BATCH = 70, SIZE = 2100 };
 static fg_program *program; /* for the operations that take one */
 static fg_machine *machine;
 static arrays a;
@@ -63,9 +65,18 @@ static fg_status evaluate_batch(void) {
 }
 static fg_status descend(void) {
     static const double rate = 0.01, settings[] = {0.9, 0.999, 1e-8};
-    const fg_descent d = {.program = program, .update = FG_UPDATE_adam, .batch = BATCH, .maxiter = 3000, .gtol = -1,
-                          .learning_rate = &rate, .settings = settings, .inputs = inputs_of(&a), .x = x, .nit = nit,
-                          .outcome = outcome, .keep_best = 1};
+    const fg_descent d = {.program = program,
+                          .update = FG_UPDATE_adam,
+                          .batch = BATCH,
+                          .maxiter = 1000,
+                          .gtol = -1,
+                          .learning_rate = &rate,
+                          .settings = settings,
+                          .inputs = inputs_of(&a),
+                          .x = x,
+                          .nit = nit,
+                          .outcome = outcome,
+                          .keep_best = 1};
     return fg_descend(&d, NULL, NULL, NULL);
 }
 

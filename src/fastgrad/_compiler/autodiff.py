@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from ..errors import not_scalar
+from ..errors import not_one_value, not_scalar
 from .graph import (
     Frozen,
     Graph,
@@ -34,6 +34,8 @@ def value_and_gradient(graph: Graph, wrt: Sequence[int]) -> Graph:
     Raises ShapeError when the value is not a scalar. An input that the value does not depend on has gradient
     zero.
     """
+    if graph.structure != LEAF:
+        raise not_one_value(graph.name)
     (value,) = graph.outputs
     if value.shape != ():
         raise not_scalar(value.shape, graph.name)

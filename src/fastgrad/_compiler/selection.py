@@ -269,16 +269,6 @@ class Selection:
         self.views[node] = out = self._result(node)
         *batch, m, n = node.shape
         k = a.shape[-1]
-        if self.is_lane[node.inputs[0]] and self.is_lane[node.inputs[1]]:
-            # rows by columns: no common matrix to load once
-            self._fold(
-                "dot",
-                out,
-                k,
-                [a, b],
-                [[*a.strides[:-1], 0, a.strides[-1]], [*b.strides[:-2], 0, b.strides[-1], b.strides[-2]]],
-            )
-            return
         if 0 in node.shape:
             return
         groups, strides = merged(batch, [x.strides[:-2] for x in (out, a, b)])
