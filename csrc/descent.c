@@ -195,12 +195,12 @@ static void work_on_descent(void *context, int worker) {
     const fg_descent *d = run->d;
     block *b = &run->blocks[worker];
     void *const *base = b->workspace.base;
-    const fg_check check = {.size = run->size,
-                            .n_lanes = run->n_lanes,
-                            .gradient = base[run->gradient],
-                            .value = run->value < 0 ? NULL : base[run->value],
-                            .gtol = d->gtol,
-                            .stop = b->stop};
+    fg_check check = {.size = run->size,
+                      .n_lanes = run->n_lanes,
+                      .gradient = base[run->gradient],
+                      .value = run->value < 0 ? NULL : base[run->value],
+                      .gtol = d->gtol,
+                      .stop = b->stop};
     fg_step step = {.size = run->size,
                     .n_lanes = run->n_lanes,
                     .x = base[run->x],
@@ -230,6 +230,7 @@ static void work_on_descent(void *context, int worker) {
             step.c_is_lane = prepare.n > 1;
             fresh = 0;
         }
+        check.frozen = state.n_active < run->n_lanes ? b->frozen : NULL;
         const int stops = run->kernels->check[run->dtype](&check);
         const int changes = (stops || now >= state.first_limit) && stop_lanes(run, b, stops, now);
         step.frozen = changes || state.n_active < run->n_lanes ? b->frozen : NULL;

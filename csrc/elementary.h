@@ -365,7 +365,7 @@ FG_INLINE V N(turned_sin)(V x, int quarters) {
     V n, low, r = N(turn_parts)(x, &n, &low), z = r * r;
     V sin = r + (r * z * POLYNOMIAL(z, SIN) + low);
     V cos = 1 - (z * (0.5f - z * POLYNOMIAL(z, COS)) + r * low);
-    I quadrant = N(integer)(n) + quarters;
+    I quadrant = (I)N(integer)(n) + quarters;
     return (V)((I)N(pick)((quadrant & 1) != 0, cos, sin) ^ ((quadrant << (8 * sizeof(S) - 2)) & SIGN));
 }
 

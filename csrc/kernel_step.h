@@ -31,6 +31,7 @@ static int TYPED(check_alone)(const fg_check *check) {
 static int TYPED(check)(const fg_check *check) {
     const int64_t L = check->n_lanes, size = check->size;
     const T *g = check->gradient, *value = check->value;
+    const T *frozen = check->frozen;
     T *stop = check->stop;
     if (L == 1)
         return TYPED(check_alone)(check);
@@ -46,10 +47,15 @@ static int TYPED(check)(const fg_check *check) {
 #pragma GCC unroll 4
         for (int k = 0; k < TYPED(STRIPS); k++)
             if (k < n_strips) {
+                M magnitude = value ? TYPED(magnitude)(TYPED(load)(value + l + k * N)) : largest[k];
+                if (frozen) { /* a number that never stops */
+                    M is_frozen = TYPED(load)(frozen + l + k * N) != K(0);
+                    largest[k] = (M)PICK(is_frozen, K(FLT_MAX), (V)largest[k]);
+                    magnitude = (M)PICK(is_frozen, K(FLT_MAX), (V)magnitude);
+                }
                 most = TYPED(larger)(most, largest[k]);
                 least = TYPED(smaller)(least, largest[k]);
-                if (value)
-                    most = TYPED(larger)(most, TYPED(magnitude)(TYPED(load)(value + l + k * N)));
+                most = TYPED(larger)(most, magnitude);
             }
     }
     if (!TYPED(any)((most >= (M)K(INFINITY)) | ((V)least <= K(check->gtol))))
@@ -58,7 +64,7 @@ static int TYPED(check)(const fg_check *check) {
         M largest = {0};
         for (int64_t i = 0; i < size; i++)
             largest = TYPED(larger)(largest, TYPED(magnitude)(SPLAT(g[i * L + l])));
-        stop[l] = (T)TYPED(stop_of)(check, ((V)largest)[0], value ? value[l] : 0);
+        stop[l] = frozen && frozen[l] != 0 ? 0 : (T)TYPED(stop_of)(check, ((V)largest)[0], value ? value[l] : 0);
     }
     return 1;
 }

@@ -2,6 +2,7 @@
  * compiled once per ISA with FG_ISA naming it. */
 #include "kernels.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "vec.h"

@@ -47,7 +47,8 @@ typedef struct {
     const void *gradient; /* (size, n_lanes) */
     const void *value;    /* (n_lanes,) or NULL */
     double gtol;
-    void *stop; /* (n_lanes,) */
+    const void *frozen; /* (n_lanes,) or NULL: not 0 for a lane that does not count */
+    void *stop;         /* (n_lanes,) */
 } fg_check;
 typedef int (*fg_check_kernel)(const fg_check *check);
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
@@ -56,14 +57,19 @@ static void *worker_main(void *argument) {
     return NULL;
 }
 
+/* Signals are for the threads of the program that uses us. */
 static void start_workers(int n) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     while (pool.n_started + 1 < n) {
         pthread_t thread;
         if (pthread_create(&thread, NULL, worker_main, (void *)(intptr_t)(pool.n_started + 1)))
-            return;
+            break;
         pthread_detach(thread);
         pool.n_started++;
     }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 static struct timespec in_10_ms(void) {

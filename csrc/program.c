@@ -30,7 +30,10 @@ fg_op_kind fg_op_kind_of(int op) { return known_op(op) ? operations[op].kind : F
 
 /* ---- reading the words ---------------------------------------------------------------------------------- */
 
-enum { MAX_ARENA = 1 << 30 }; /* in words of 8 bytes: far beyond memory, far below overflow */
+enum {
+    MAX_ARENA = 1 << 30,
+    LEAST_INSTRUCTION_WORDS = 7
+}; /* in words of 8 bytes: far beyond memory, far below overflow */
 
 typedef struct {
     const int64_t *next, *end;
@@ -244,7 +247,7 @@ static double instruction_cost(const fg_instruction *in) {
 
 static fg_status build(fg_program *p, int64_t n_words, fg_error *error) {
     reader r = {p->words, p->words + n_words};
-    int64_t magic, n_constant_words;
+    int64_t magic, n_constant_words, lane_total = 0;
     if (n_words < FG_HEADER_WORDS)
         REFUSE("a program of %lld words has no header", (long long)n_words);
     magic = r.next[0];
@@ -258,9 +261,9 @@ static fg_status build(fg_program *p, int64_t n_words, fg_error *error) {
     if (magic != FG_MAGIC)
         REFUSE("these words are not a program of this version");
     if (p->n_buffers < 0 || p->n_buffers > (n_words - FG_HEADER_WORDS) / FG_BUFFER_WORDS || p->n_instructions < 0 ||
-        p->n_instructions > n_words || p->n_uniform < 0 || p->n_uniform > p->n_instructions || p->n_inputs < 0 ||
-        p->n_inputs > p->n_buffers || p->n_outputs < 0 || p->n_outputs > p->n_buffers || n_constant_words < 0 ||
-        n_constant_words > n_words - FG_HEADER_WORDS - p->n_buffers * FG_BUFFER_WORDS)
+        p->n_instructions > n_words / LEAST_INSTRUCTION_WORDS || p->n_uniform < 0 || p->n_uniform > p->n_instructions ||
+        p->n_inputs < 0 || p->n_inputs > p->n_buffers || p->n_outputs < 0 || p->n_outputs > p->n_buffers ||
+        n_constant_words < 0 || n_constant_words > n_words - FG_HEADER_WORDS - p->n_buffers * FG_BUFFER_WORDS)
         REFUSE("the header's counts do not fit the length");
     r.end -= n_constant_words;
     p->constants = r.end;
@@ -279,6 +282,9 @@ static fg_status build(fg_program *p, int64_t n_words, fg_error *error) {
         fg_status status = read_buffer(p, &r, n_constant_words, b, error);
         if (status)
             return status;
+        lane_total += b->is_lane ? b->size : 0;
+        if (lane_total > MAX_ARENA)
+            REFUSE("the lane buffers hold more than %d elements together", (int)MAX_ARENA);
         if (b->role == FG_ARENA) {
             int64_t end = b->position + b->size * fg_item_size(b->dtype),
                     *bytes = b->is_lane ? &p->lane_bytes : &p->uniform_bytes;

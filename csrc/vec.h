@@ -243,9 +243,9 @@ FG_INLINE vi32 smaller_f32(vi32 a, vi32 b) { return (vi32)pick_f32(a < b, (vf32)
 FG_INLINE vf64 nearest_f64(vf64 x) { return (x + TO_INTEGER_f64) - TO_INTEGER_f64; }
 FG_INLINE vf32 nearest_f32(vf32 x) { return (x + TO_INTEGER_f32) - TO_INTEGER_f32; }
 
-/* an integer n in the low bits; those above its sign are not its own */
-FG_INLINE vi64 integer_f64(vf64 n) { return (vi64)(n + TO_INTEGER_f64); }
-FG_INLINE vi32 integer_f32(vf32 n) { return (vi32)(n + TO_INTEGER_f32); }
+/* an integer n in the low bits, as unsigned numbers, which may overflow; those above its sign are not its own */
+FG_INLINE vu64 integer_f64(vf64 n) { return (vu64)(n + TO_INTEGER_f64); }
+FG_INLINE vu32 integer_f32(vf32 n) { return (vu32)(n + TO_INTEGER_f32); }
 
 /* 2^n for an integer n that is the exponent of a normal number */
 FG_INLINE vf64 exp2i_f64(vf64 n) { return (vf64)((integer_f64(n) + 1023) << 52); }
@@ -257,7 +257,7 @@ FG_INLINE vf64 scale_f64(vf64 x, vf64 n) {
 #if defined(__AVX512F__)
     return _mm512_scalef_pd(x, n);
 #else
-    vi64 k = integer_f64(n), half = (vi64)((vu64)k >> 1);
+    vu64 k = integer_f64(n), half = k >> 1;
     return x * (vf64)((half + 1023) << 52) * (vf64)((k - half + 1023) << 52);
 #endif
 }
@@ -265,7 +265,7 @@ FG_INLINE vf32 scale_f32(vf32 x, vf32 n) {
 #if defined(__AVX512F__)
     return _mm512_scalef_ps(x, n);
 #else
-    vi32 k = integer_f32(n), half = (vi32)((vu32)k >> 1);
+    vu32 k = integer_f32(n), half = k >> 1;
     return x * (vf32)((half + 127) << 23) * (vf32)((k - half + 127) << 23);
 #endif
 }
@@ -278,8 +278,8 @@ FG_INLINE vf64 split_f64(vf64 x, vf64 *k) {
     return m;
 #else
     vi64 small = x < 0x1p-1022;
-    vi64 bits = (vi64)pick_f64(small, x * 0x1p54, x) + 0x0008000000000000; /* carries into the exponent at 3/2 */
-    vf64 biased = (vf64)((vi64)((vu64)bits >> 52) | 0x4330000000000000) - 0x1p52;
+    vu64 bits = (vu64)pick_f64(small, x * 0x1p54, x) + 0x0008000000000000; /* carries into the exponent at 3/2 */
+    vf64 biased = (vf64)((bits >> 52) | 0x4330000000000000) - 0x1p52;
     *k = biased - pick_f64(small, splat_f64(1023 + 54), splat_f64(1023));
     return (vf64)((bits & 0x000fffffffffffff) + 0x3fe8000000000000);
 #endif
@@ -291,8 +291,8 @@ FG_INLINE vf32 split_f32(vf32 x, vf32 *k) {
     return m;
 #else
     vi32 small = x < 0x1p-126f;
-    vi32 bits = (vi32)pick_f32(small, x * 0x1p25f, x) + 0x00400000;
-    vf32 biased = (vf32)((vi32)((vu32)bits >> 23) | 0x4b000000) - 0x1p23f;
+    vu32 bits = (vu32)pick_f32(small, x * 0x1p25f, x) + 0x00400000;
+    vf32 biased = (vf32)((bits >> 23) | 0x4b000000) - 0x1p23f;
     *k = biased - pick_f32(small, splat_f32(127 + 25), splat_f32(127));
     return (vf32)((bits & 0x007fffff) + 0x3f400000);
 #endif

@@ -257,6 +257,9 @@ class Selection:
     def _fold(self, op: str, result: View, n: int, views: list[View], strides: list[list[int]]) -> None:
         if 0 in result.shape:
             return
+        if n == 0 and op in ("sum", "dot"):  # the machine's own, -0.0, is not what NumPy gives
+            self._emit("copy", result, self._scalar(0.0, result.storage.dtype).repeated(result.shape))
+            return
         kept, merged_strides = merged(result.shape, [result.strides, *[s[:-1] for s in strides]])
         along = [0, *[s[-1] for s in strides]]
         both = [[*m, s] for m, s in zip(merged_strides, along, strict=True)]
