@@ -26,41 +26,52 @@ static int TYPED(check_alone)(const fg_check *check) {
     return stop;
 }
 
-/* Mostly no lane stops: all lanes' largest components together have a maximum that is finite and a minimum above
- * gtol. Only else does it matter which. */
+/* The shifted magnitude's maximum over `n` vectors of lanes from l, side by side as rows may share cache sets. */
+FG_INLINE M TYPED(check_strips)(const fg_check *check, int64_t l, int n, M low, U shift) {
+    const T *g = (const T *)check->gradient + l, *value = check->value, *frozen = check->frozen;
+    const int64_t L = check->n_lanes, size = check->size;
+    M largest[TYPED(STRIPS)] = {{0}};
+    for (int64_t i = 0; i < size; i++, g += L)
+#pragma GCC unroll 4
+        for (int k = 0; k < n; k++)
+            largest[k] = TYPED(larger)(largest[k], TYPED(magnitude)(TYPED(load)(g + k * N)));
+    M most = (M)K(-0.0);
+#pragma GCC unroll 4
+    for (int k = 0; k < n; k++) {
+        if (value) { /* stops a lane when it is not finite, not when it is small */
+            M magnitude = TYPED(magnitude)(TYPED(load)(value + l + k * N));
+            largest[k] = (M)PICK(magnitude >= (M)K(INFINITY), (V)magnitude, (V)largest[k]);
+        }
+        if (frozen)
+            largest[k] = (M)PICK(TYPED(load)(frozen + l + k * N) != K(0), (V)low, (V)largest[k]);
+        most = TYPED(larger)(most, (M)((U)largest[k] - shift));
+    }
+    return most;
+}
+
+/* Mostly no lane stops, and this is to see it with few instructions: a lane goes on when the bits of its largest
+ * component lie from `low` (just above gtol) up to those of infinity. Shifted so that `low` becomes the least integer,
+ * all others stand at or above `span`, and the maximum over all lanes tells. Only when one stops does it matter which.
+ */
 static int TYPED(check)(const fg_check *check) {
     const int64_t L = check->n_lanes, size = check->size;
-    const T *g = check->gradient, *value = check->value;
-    const T *frozen = check->frozen;
+    const T *g = check->gradient, *value = check->value, *frozen = check->frozen;
     T *stop = check->stop;
     if (L == 1)
         return TYPED(check_alone)(check);
-    M most = {0}, least = (M)K(INFINITY);
-    for (int64_t l = 0; l < L; l += TYPED(STRIPS) * N) { /* side by side, as rows may share cache sets */
-        M largest[TYPED(STRIPS)] = {{0}};
-        const int n_strips = L - l < TYPED(STRIPS) * N ? (int)((L - l) / N) : TYPED(STRIPS);
-        for (int64_t i = 0; i < size; i++)
-#pragma GCC unroll 4
-            for (int k = 0; k < TYPED(STRIPS); k++)
-                if (k < n_strips)
-                    largest[k] = TYPED(larger)(largest[k], TYPED(magnitude)(TYPED(load)(g + i * L + l + k * N)));
-#pragma GCC unroll 4
-        for (int k = 0; k < TYPED(STRIPS); k++)
-            if (k < n_strips) {
-                M magnitude = value ? TYPED(magnitude)(TYPED(load)(value + l + k * N)) : largest[k];
-                if (frozen) { /* a number that never stops */
-                    M is_frozen = TYPED(load)(frozen + l + k * N) != K(0);
-                    largest[k] = (M)PICK(is_frozen, K(FLT_MAX), (V)largest[k]);
-                    magnitude = (M)PICK(is_frozen, K(FLT_MAX), (V)magnitude);
-                }
-                most = TYPED(larger)(most, largest[k]);
-                least = TYPED(smaller)(least, largest[k]);
-                most = TYPED(larger)(most, magnitude);
-            }
-    }
-    if (!TYPED(any)((most >= (M)K(INFINITY)) | ((V)least <= K(check->gtol))))
+    const M infinite = (M)K(INFINITY), above = (M)K(check->gtol) + 1, least = {0};
+    const M low = check->gtol < 0 ? least : TYPED(smaller)(above, infinite);
+    const U shift = (U)low + (U)(M)K(-0.0); /* -0.0 is the sign bit alone */
+    const M span = (M)((U)infinite - shift);
+    M most = (M)K(-0.0);
+    int64_t l = 0;
+    for (; l + TYPED(STRIPS) * N <= L; l += TYPED(STRIPS) * N)
+        most = TYPED(larger)(most, TYPED(check_strips)(check, l, TYPED(STRIPS), low, shift));
+    for (; l < L; l += N)
+        most = TYPED(larger)(most, TYPED(check_strips)(check, l, 1, low, shift));
+    if (!TYPED(any)(most >= span))
         return 0;
-    for (int64_t l = 0; l < L; l++) {
+    for (l = 0; l < L; l++) {
         M largest = {0};
         for (int64_t i = 0; i < size; i++)
             largest = TYPED(larger)(largest, TYPED(magnitude)(SPLAT(g[i * L + l])));

@@ -2,7 +2,6 @@
  * compiled once per ISA with FG_ISA naming it. */
 #include "kernels.h"
 
-#include <float.h>
 #include <math.h>
 
 #include "vec.h"
@@ -29,6 +28,7 @@
 #define T double
 #define V vf64
 #define M vi64
+#define U vu64
 #define N FG_N_F64
 #define TYPED(name) PASTE(name, _f64)
 #include "kernel_memory.h"
@@ -39,12 +39,14 @@
 #undef T
 #undef V
 #undef M
+#undef U
 #undef N
 #undef TYPED
 
 #define T float
 #define V vf32
 #define M vi32
+#define U vu32
 #define N FG_N_F32
 #define TYPED(name) PASTE(name, _f32)
 #include "kernel_memory.h"
