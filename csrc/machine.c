@@ -559,20 +559,22 @@ fg_status fg_shared_create(const fg_program *p, const fg_plan *plan, const void 
 }
 
 /* A block's live values should stay in L1; where even 16 lanes do not fit there (large instances), they still pay as
- * long as L2 holds them; past that one instance alone fills the vectors. A small batch is cut into several blocks. */
+ * long as L2 holds them; past that one instance alone fills the vectors. A small batch is cut into several blocks.
+ * An odd multiple of 16: rows a power of two apart would share few cache sets, and their loads would wait for stores to
+ * other rows that agree in the low bits of the address. */
 int64_t fg_lanes_for(const fg_program *p, int64_t batch, int64_t more_bytes) {
-    enum { L1_BYTES = 40 << 10, L2_BYTES = 2 << 20, MOST = 512, FEW = 32, LEAST = 16, BLOCKS = 8 };
-    int64_t bytes = p->lane_bytes + more_bytes, lanes = MOST;
+    enum { L1_BYTES = 40 << 10, L2_BYTES = 2 << 20, MOST = 31, UNIT = 16, BLOCKS = 8 };
+    int64_t bytes = p->lane_bytes + more_bytes;
     for (int64_t i = 0; i < p->n_buffers; i++)
         if (p->buffers[i].is_lane && (p->buffers[i].role == FG_INPUT || p->buffers[i].role == FG_OUTPUT))
             bytes += p->buffers[i].size * fg_item_size(p->buffers[i].dtype);
-    while (lanes > LEAST && lanes * bytes > L1_BYTES)
-        lanes /= 2;
-    if (batch == 1 || lanes * bytes > L2_BYTES)
+    if (batch == 1 || UNIT * bytes > L2_BYTES)
         return 1;
-    while (lanes > FEW && lanes * BLOCKS > batch)
-        lanes /= 2;
-    return batch <= LEAST ? LEAST : lanes;
+    int64_t units = bytes ? L1_BYTES / (UNIT * bytes) : MOST;
+    const int64_t enough = batch / (UNIT * BLOCKS);
+    units = units < enough ? units : enough;
+    units = units < MOST ? units : MOST;
+    return UNIT * (units < 1 ? 1 : units - (units % 2 == 0));
 }
 
 int fg_workers_for(double nanoseconds, int64_t n_blocks) {

@@ -59,7 +59,7 @@ void fg_workspace_destroy(fg_workspace *workspace);
 FG_CHECKED fg_status fg_shared_create(const fg_program *program, const fg_plan *plan, const void *const *inputs,
                                       void *const *outputs, void **uniform, fg_error *error);
 
-/* Lanes of a block for a batch: 1, or a power of two from 16 up, by the bytes that a lane keeps live (those of the
+/* Lanes of a block for a batch: 1, or an odd multiple of 16, by the bytes that a lane keeps live (those of the
  * program and `more_bytes`). Never by the number of threads. */
 int64_t fg_lanes_for(const fg_program *program, int64_t batch, int64_t more_bytes);
 /* Workers that a call of so much work in so many blocks is worth. */
