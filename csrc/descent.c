@@ -195,12 +195,8 @@ static void work_on_descent(void *context, int worker) {
     const fg_descent *d = run->d;
     block *b = &run->blocks[worker];
     void *const *base = b->workspace.base;
-    fg_check check = {.size = run->size,
-                      .n_lanes = run->n_lanes,
-                      .gradient = base[run->gradient],
-                      .value = run->value < 0 ? NULL : base[run->value],
-                      .gtol = d->gtol,
-                      .stop = b->stop};
+    fg_check check = {
+        .size = run->size, .n_lanes = run->n_lanes, .gradient = base[run->gradient], .gtol = d->gtol, .stop = b->stop};
     fg_step step = {.size = run->size,
                     .n_lanes = run->n_lanes,
                     .x = base[run->x],

@@ -143,7 +143,7 @@ int fg_update_n_settings(int update);
 typedef enum {
     FG_CONVERGED = 0,     /* the largest absolute component of the gradient is at most gtol */
     FG_OUT_OF_ITERATIONS, /* maxiter updates were made */
-    FG_NON_FINITE         /* the value or gradient is not finite */
+    FG_NON_FINITE         /* the gradient is not finite */
 } fg_outcome;
 
 /* Minimises output 0 of `program`, whose outputs are the gradient (like input 0) alone, or the value (one element)

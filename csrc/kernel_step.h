@@ -5,10 +5,8 @@ enum { TYPED(STRIPS) = 4 };
 /* As integers, magnitudes compare like numbers, and infinities and NaN stand above them all. */
 FG_INLINE M TYPED(magnitude)(V x) { return (M)ABS(x); }
 
-static int TYPED(stop_of)(const fg_check *check, T largest, T value) {
-    return !isfinite(largest) || !isfinite(value) ? 1 + FG_NON_FINITE
-           : largest <= (T)check->gtol            ? 1 + FG_CONVERGED
-                                                  : 0;
+static int TYPED(stop_of)(const fg_check *check, T largest) {
+    return !isfinite(largest) ? 1 + FG_NON_FINITE : largest <= (T)check->gtol ? 1 + FG_CONVERGED : 0;
 }
 
 /* The components of one lane side by side. */
@@ -21,14 +19,14 @@ static int TYPED(check_alone)(const fg_check *check) {
             largest, TYPED(magnitude)(size - i < N ? TYPED(load_some)(g + i, size - i) : TYPED(load)(g + i)));
     for (int j = 1; j < N; j++)
         largest[0] = largest[j] > largest[0] ? largest[j] : largest[0];
-    const int stop = TYPED(stop_of)(check, ((V)largest)[0], check->value ? *(const T *)check->value : 0);
+    const int stop = TYPED(stop_of)(check, ((V)largest)[0]);
     *(T *)check->stop = (T)stop;
     return stop;
 }
 
 /* The shifted magnitude's maximum over `n` vectors of lanes from l, side by side as rows may share cache sets. */
 FG_INLINE M TYPED(check_strips)(const fg_check *check, int64_t l, int n, M low, U shift) {
-    const T *g = (const T *)check->gradient + l, *value = check->value, *frozen = check->frozen;
+    const T *g = (const T *)check->gradient + l, *frozen = check->frozen;
     const int64_t L = check->n_lanes, size = check->size;
     M largest[TYPED(STRIPS)] = {{0}};
     for (int64_t i = 0; i < size; i++, g += L)
@@ -38,10 +36,6 @@ FG_INLINE M TYPED(check_strips)(const fg_check *check, int64_t l, int n, M low, 
     M most = (M)K(-0.0);
 #pragma GCC unroll 4
     for (int k = 0; k < n; k++) {
-        if (value) { /* stops a lane when it is not finite, not when it is small */
-            M magnitude = TYPED(magnitude)(TYPED(load)(value + l + k * N));
-            largest[k] = (M)PICK(magnitude >= (M)K(INFINITY), (V)magnitude, (V)largest[k]);
-        }
         if (frozen)
             largest[k] = (M)PICK(TYPED(load)(frozen + l + k * N) != K(0), (V)low, (V)largest[k]);
         most = TYPED(larger)(most, (M)((U)largest[k] - shift));
@@ -55,7 +49,7 @@ FG_INLINE M TYPED(check_strips)(const fg_check *check, int64_t l, int n, M low, 
  */
 static int TYPED(check)(const fg_check *check) {
     const int64_t L = check->n_lanes, size = check->size;
-    const T *g = check->gradient, *value = check->value, *frozen = check->frozen;
+    const T *g = check->gradient, *frozen = check->frozen;
     T *stop = check->stop;
     if (L == 1)
         return TYPED(check_alone)(check);
@@ -75,7 +69,7 @@ static int TYPED(check)(const fg_check *check) {
         M largest = {0};
         for (int64_t i = 0; i < size; i++)
             largest = TYPED(larger)(largest, TYPED(magnitude)(SPLAT(g[i * L + l])));
-        stop[l] = frozen && frozen[l] != 0 ? 0 : (T)TYPED(stop_of)(check, ((V)largest)[0], value ? value[l] : 0);
+        stop[l] = frozen && frozen[l] != 0 ? 0 : (T)TYPED(stop_of)(check, ((V)largest)[0]);
     }
     return 1;
 }

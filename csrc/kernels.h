@@ -45,7 +45,6 @@ typedef void (*fg_lanes_kernel)(int64_t n, int64_t size, int64_t n_lanes, const 
 typedef struct {
     int64_t size, n_lanes;
     const void *gradient; /* (size, n_lanes) */
-    const void *value;    /* (n_lanes,) or NULL */
     double gtol;
     const void *frozen; /* (n_lanes,) or NULL: not 0 for a lane that does not count */
     void *stop;         /* (n_lanes,) */

@@ -126,7 +126,7 @@ def test_what_is_not_real_numbers_is_refused_by_name(value):
 
 
 def test_data_and_settings_are_told_apart():
-    for data in (1.0, np.float32(1), np.int64(3), X, np.array(1), np.array(["a"])):
+    for data in (1.0, np.float32(1), X, np.array(1), np.array(["a"])):
         assert is_number_array(data)
     for setting in (1, True, "a", None, len, b"x"):
         assert not is_number_array(setting)

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from helpers import assert_same_bits, disguises, in_fresh_process
+from numpy.testing import assert_allclose
 
 import fastgrad as fg
 from fastgrad import _core
@@ -506,3 +507,34 @@ def test_calls_leave_no_memory_behind():
     for _ in range(20):
         use()
     assert _core.live_memory() == before
+
+
+def test_recording_changes_no_result():
+    settings = {"method": "gd", "learning_rate": 0.25, "maxiter": 5000}
+    plain = fg.minimize(lambda x: np.sum(x**2), [1e200], **settings)
+    recorded = fg.minimize(lambda x: np.sum(x**2), [1e200], record="fun", **settings)
+    assert plain.status == recorded.status == 0
+    assert plain.x == recorded.x
+
+
+def test_float32_points_descend_on_float64_data():
+    res = fg.minimize(
+        lambda x, k: np.sum((x - k) ** 2), np.ones(2, np.float32), (0.1,), record="fun", learning_rate=0.1
+    )
+    assert res.x.dtype == res.fun.dtype == res.history.fun.dtype == np.float32
+    assert_allclose(res.x, 0.1, atol=1e-4)
+
+
+def test_a_selection_of_no_instances_is_a_result():
+    res = fg.minimize(lambda x: np.sum(x**2), np.ones((3, 2)), in_axes=0, maxiter=0)
+    none = res[res.success]
+    assert len(none) == 0
+    assert repr(none) == "Result of no instances"
+    with pytest.raises(ValueError, match="no instances"):
+        _ = none.best
+
+
+@pytest.mark.parametrize("record", [2**63, np.array([1, 2]), 1.5, True])
+def test_records_that_are_no_interval_are_named(record):
+    with pytest.raises(ValueError, match="record"):
+        fg.minimize(lambda x: np.sum(x**2), np.ones(2), record=record)

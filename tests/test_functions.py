@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from helpers import assert_same_bits, disguises
+from numpy.testing import assert_allclose, assert_array_equal
 
 import fastgrad as fg
 from fastgrad import _core
@@ -532,3 +533,84 @@ def test_a_forked_child_computes_after_threads_were_used(threads):
         child.kill()
     assert not alive
     assert child.exitcode == 0
+
+
+# ---- what a hostile reader found once
+
+
+NAN_SAFE = {
+    "max": lambda x: np.where(x[0] > 0, np.max(np.log(x)), 0.0),
+    "dot": lambda x: np.where(x[0] > 0, np.log(x) @ np.log(x), 0.0),
+    "matmul": lambda x: np.sum(np.where(x[0] > 0, np.log(np.outer(x, x)) @ np.log(x), 0.0)),
+    "logsumexp": lambda x: np.where(x[0] > 0, np.max(x) + np.log(np.sum(np.exp(np.sqrt(x) - np.max(x)))), 0.0),
+}
+
+
+@pytest.mark.parametrize("name", NAN_SAFE)
+def test_a_branch_not_taken_leaks_no_nan_through_reductions_and_products(name):
+    with np.errstate(all="ignore"):
+        assert_array_equal(fg.grad(NAN_SAFE[name])(np.array([-1.0, -2.0])), [0.0, 0.0])
+        x = np.array([1.5, 2.5])
+        steps = np.eye(2) * 1e-6
+        central = [(NAN_SAFE[name](x + h) - NAN_SAFE[name](x - h)) / 2e-6 for h in steps]
+    assert_allclose(fg.grad(NAN_SAFE[name])(x), central, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("fun", "x"),
+    [
+        (lambda x: np.sum(np.float32(0.25) * x), np.full(4, 3e38, np.float32)),
+        (lambda x: np.sum(0 * x), np.full(4, 1e308)),
+        (lambda x: 0.5 * x[0] + 0.5 * x[1], np.full(2, 1.5e308)),
+        (lambda x: np.sum((x / 2.0**20) ** 2), np.full(2, 1e20, np.float32)),
+        (lambda x: np.sum((x * 2.0**40) ** 2), np.full(2, 1e-22, np.float32)),
+    ],
+)
+def test_numbers_that_scale_a_sum_stay_where_they_were_written(fun, x):
+    assert_allclose(fg.vmap(fun)(x[None])[0], fun(x), rtol=1e-6)
+
+
+def test_a_value_used_in_two_interleaved_parts_is_computed_apart():
+    weights = np.arange(4.0)
+    gradient = fg.grad(lambda x: np.sum(np.prod(np.broadcast_to(x, (2, 4)), axis=0) * weights))(np.ones(4))
+    assert_array_equal(gradient, 2 * weights)
+
+
+def test_a_quotient_has_the_same_bits_alone_and_in_a_batch():
+    rng = np.random.default_rng(3)
+    weights, X = rng.normal(size=3), rng.normal(size=(64, 6))
+    alone = fg.value_and_grad(lambda x: np.sum(weights * (x[:3] / x[3:])))
+    values, gradients = fg.vmap(alone)(X)
+    for row, value, gradient in zip(X, values, gradients, strict=True):
+        assert alone(row)[0] == value
+        assert_array_equal(alone(row)[1], gradient)
+
+
+def test_boolean_arrays_keep_their_rules_as_arguments():
+    x, m = np.array([1.0, 2.0, 4.0]), np.array([True, False, True])
+    for fun in (lambda x, m: np.sum(x * (m + m)), lambda x, m: np.sum(x[m.shape[0] - 1] * ~m)):
+        assert fg.value_and_grad(fun)(x, m)[0] == fun(x, m)
+    assert fg.grad(lambda x, k: x[k])(x, np.int64(2))[2] == 1  # numbers of an index are settings
+
+
+def test_np_matrix_is_refused_where_its_product_would_be_lost():
+    with pytest.warns(PendingDeprecationWarning):
+        matrix = np.matrix([[1.0, 2.0], [3.0, 4.0]])
+    with pytest.raises(TypeError, match="asarray"):
+        fg.grad(lambda x: np.sum(matrix * x))(np.ones((2, 1)))
+    with pytest.raises(TypeError, match="argument 1 is a np"):
+        fg.grad(lambda x, m: np.sum(m * x))(np.ones((2, 1)), matrix)
+
+
+def test_a_decorated_method_gets_its_object():
+    class Model:
+        scale = 3.0
+        slope = fg.grad(lambda self, x: np.sum(self.scale * x), argnums=1)
+
+    assert_array_equal(Model().slope(np.ones(2)), [3.0, 3.0])
+
+
+@pytest.mark.parametrize("in_axes", [0.0, "0", {"a": 0}, (True,), (0.5,)])
+def test_in_axes_that_are_not_axes_are_named(in_axes):
+    with pytest.raises(TypeError, match="in_axes"):
+        fg.vmap(np.sum, in_axes=in_axes)(np.ones((2, 2)))

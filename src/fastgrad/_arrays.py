@@ -19,9 +19,8 @@ def as_floats(value: Any, name: str) -> np.ndarray:
     """
     if type(value) is np.ndarray and (value.dtype is FLOAT64 or value.dtype is FLOAT32) and value.flags.carray:
         return value
-    masked = sys.modules.get("numpy.ma")  # importing it takes longer than all the rest here
-    if masked is not None and isinstance(value, masked.MaskedArray):
-        raise TypeError(f"{name} is a masked array: fill it first, for example with {name}.filled(0)")
+    if type(value) is not np.ndarray and (met := refused_class(value)):
+        raise TypeError(f"{name} is {met[0]}: {met[1]}")
     try:
         array = np.asarray(value)
     except ValueError as error:  # ragged nested sequences
@@ -34,6 +33,23 @@ def as_floats(value: Any, name: str) -> np.ndarray:
     return np.require(array, dtype, ["C", "A"]) if array.ndim else np.array(array, dtype)
 
 
+def refused_class(value: Any) -> tuple[str, str] | None:
+    """What a value is and the cure, for arrays that mean something else than their plain copy would."""
+    masked = sys.modules.get("numpy.ma")  # importing it takes longer than all the rest here
+    if masked is not None and isinstance(value, masked.MaskedArray):
+        return "a masked array", "fill it first with .filled(0), or use np.where with the mask"
+    if isinstance(value, np.matrix):
+        return "a np.matrix, whose * is a matrix product", "convert it with np.asarray and write @"
+    return None
+
+
 def is_number_array(value: Any) -> bool:
-    """Whether a leaf holds data (arrays, floats, what converts itself to an array), not a setting."""
-    return isinstance(value, (float, np.ndarray, np.floating)) or hasattr(value, "__array__")
+    """Whether a leaf holds data (arrays, floats, what converts itself to one), not a setting such as an integer."""
+    if isinstance(value, (np.integer, np.bool_)):
+        return False
+    return isinstance(value, float) or hasattr(value, "__array__")
+
+
+def is_integer(value: Any) -> bool:
+    """Whether a value is an integer, True and False aside."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

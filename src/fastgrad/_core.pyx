@@ -114,6 +114,9 @@ cdef int _poll(void *context, int64_t done) noexcept with gil:
     return 0
 
 
+cdef double WORTH_A_RELEASE = 5000  # nanoseconds of work for which other Python threads may run
+
+
 cdef class Program:
     """An immutable, verified program; shared by threads; pickles as its words."""
     cdef fg_program *program
@@ -148,18 +151,20 @@ cdef class Program:
         """Rough nanoseconds of one evaluation."""
         return fg_program_cost(self.program)
 
+    cdef int evaluate(self, const void **inputs, void **outputs) except -1:
+        cdef fg_error error
+        cdef fg_status status
+        if fg_program_cost(self.program) > WORTH_A_RELEASE:
+            with nogil:
+                status = fg_evaluate(self.machine, inputs, outputs, &error)
+        else:
+            status = fg_evaluate(self.machine, inputs, outputs, &error)
+        return _raise(status, &error) if status else 0
+
     def run(self, list inputs, list outputs):
         """Evaluate one instance: contiguous arrays of the program's dtypes and sizes in, others filled."""
         cdef _Pointers p = _Pointers(self, inputs, outputs, 1)
-        cdef fg_error error
-        cdef fg_status status
-        if fg_program_cost(self.program) > 5000:
-            with nogil:
-                status = fg_evaluate(self.machine, p.inputs, p.outputs, &error)
-        else:
-            status = fg_evaluate(self.machine, p.inputs, p.outputs, &error)
-        if status:
-            _raise(status, &error)
+        self.evaluate(p.inputs, p.outputs)
 
     def run_batch(self, int64_t batch, list inputs, list outputs, report=None):
         """Evaluate `batch` instances: lane inputs and outputs have that many rows."""
@@ -394,13 +399,10 @@ cdef class Runner:
                 status = fg_evaluate_batch(self.program.program, batch, inputs, outputs, _poll, <void *>watch, &error)
             if watch.error is not None:
                 raise watch.error
-        elif fg_program_cost(self.program.program) > 5000:
-            with nogil:
-                status = fg_evaluate(self.program.machine, inputs, outputs, &error)
+            if status:
+                _raise(status, &error)
         else:
-            status = fg_evaluate(self.program.machine, inputs, outputs, &error)
-        if status:
-            _raise(status, &error)
+            self.program.evaluate(inputs, outputs)
         for i in range(self.program.n_outputs):
             if results[i] is None:
                 results[i] = PyArray_Scalar(

@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import _core
-from ._arrays import as_floats
+from ._arrays import as_floats, is_integer
 from ._compiler.autodiff import value_and_gradient
 from ._compiler.compile import Compiled, compile_graph
-from ._compiler.graph import Graph
+from ._compiler.graph import Graph, cast
 from ._compiler.simplify import simplify
 from ._compiler.trace import trace
 from ._progress import Progress
@@ -33,7 +33,7 @@ class Method:
     """Settings of an update rule: the learning rate, then the rule's own numbers in the order that C reads them."""
 
     learning_rate: Any = 1e-3
-    rule: ClassVar[str]
+    rule: ClassVar[str] = ""
 
     def settings(self) -> np.ndarray:
         """The numbers after the learning rate."""
@@ -163,12 +163,12 @@ class Result:
 
     Attributes
     ----------
-    x : ndarray, like x0
-        Final points (the best finite ones seen where the descent became non-finite).
+    x : ndarray, like x0 with the batch axis first
+        Final points; where the descent became non-finite, the best finite ones of a second run that watches for them.
     fun, jac : ndarray
         Values and gradients at `x`.
     nit, nfev : int or (B,) ndarray
-        Iterations, and evaluations of the gradient.
+        Iterations, and evaluations of the gradient that they took.
     status : int or (B,) ndarray
         0 converged, 1 out of iterations, 2 non-finite.
     history : History or None
@@ -206,6 +206,8 @@ class Result:
         """The instance of least finite value; of a single problem, itself."""
         if not self.is_batch:
             return self
+        if not len(self):
+            raise ValueError("there is no best of no instances")
         return self[int(np.argmin(np.where(np.isfinite(self.fun), self.fun, np.inf)))]
 
     def __len__(self) -> int:
@@ -221,12 +223,16 @@ class Result:
 
     def __repr__(self) -> str:
         if self.is_batch:
+            if not len(self):
+                return "Result of no instances"
             best = self.best
             return f"Result of {len(self):,} instances: {self.message}\n  best: fun={best.fun!r} at x={best.x!r}"
         return f"Result: {self.message}\n  fun={self.fun!r}, nit={self.nit}\n  x={self.x!r}\n  jac={self.jac!r}"
 
 
 # ---- the call
+
+LARGEST = 2**62  # iterations
 
 
 def minimize(
@@ -330,7 +336,7 @@ def _method(method: str | Method, learning_rate: Any) -> Method:
         if method not in METHODS:
             raise ValueError(f"method {method!r} is not known: choose one of {', '.join(map(repr, METHODS))}")
         method = METHODS[method]()
-    elif not isinstance(method, Method):
+    elif not isinstance(method, Method) or method.rule not in _core.updates():
         raise TypeError(f"method must be a name or an object such as fg.Adam(), got {type(method).__name__}")
     return method if learning_rate is None else dataclasses.replace(method, learning_rate=learning_rate)
 
@@ -339,16 +345,16 @@ def _recording(record: str | int | None) -> tuple[int, bool]:
     """Every how many iterations (0: never), and whether points are kept."""
     if record is None:
         return 0, False
-    if record in ("fun", "path"):
+    if isinstance(record, str) and record in ("fun", "path"):
         return 1, record == "path"
-    if isinstance(record, (int, np.integer)) and not isinstance(record, bool) and record > 0:
+    if is_integer(record) and 0 < int(record) < LARGEST:
         return int(record), True
     raise ValueError(f"record must be None, 'fun', 'path' or a positive integer, got {record!r}")
 
 
 def _at_least_zero(name: str, value: Any) -> int:
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{name} must be an integer that is not negative, got {value!r}")
+    if not is_integer(value) or not 0 <= value < LARGEST:
+        raise ValueError(f"{name} must be an integer from 0 to 2**62, got {value!r}")
     return int(value)
 
 
@@ -400,6 +406,8 @@ class _Problem:
             source = prepared.fun if prepared else fun
             graph = trace(source, call.leaves_to_trace(), name=getattr(fun, "__name__", "fun"))
             both = value_and_gradient(simplify(graph, fuse=False), [0])
+            value = cast(both.outputs[0], both.inputs[0].dtype)  # data may be float64 where x is float32
+            both = dataclasses.replace(both, outputs=(value, both.outputs[1]))
             compiled = self._compiled(both, slice(None)), self._compiled(both, slice(1, None))
             if prepared:
                 prepared.keep(key, compiled)

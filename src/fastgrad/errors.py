@@ -73,7 +73,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """The known names most like `name`, as the tail of a cure."""
     import difflib  # only for a message: it takes a while
 
-    close = difflib.get_close_matches(name, sorted(set(known)), n=3, cutoff=0.5)
+    close = difflib.get_close_matches(name, sorted(set(known)), n=3, cutoff=0.7)
     return f"the nearest names that fastgrad can trace: {', '.join(close)}" if close else ""
 
 
@@ -81,7 +81,7 @@ def not_scalar(shape: tuple[int, ...], name: str = "the function") -> ShapeError
     """The error for the gradient of a function whose value is not one number."""
     return ShapeError(
         f"{name} returns an array of shape {shape}, but a gradient needs a function with a scalar value\n"
-        "  cure: reduce the value to one number, for example with np.sum, or ask for fastgrad.jacobian"
+        "  cure: reduce the value to one number, for example with np.sum, or differentiate its elements one by one"
     )
 
 

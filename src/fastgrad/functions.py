@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from . import _core
-from ._arrays import as_floats, is_number_array
+from ._arrays import as_floats, is_integer, is_number_array
 from ._compiler import tree
 from ._compiler.autodiff import value_and_gradient
 from ._compiler.compile import Compiled, compile_graph
@@ -105,6 +106,7 @@ def vmap(fun: Callable[..., Any], in_axes: int | Sequence[int | None] | None = 0
         A function of one instance, or another transform: ``vmap(value_and_grad(f))``.
     in_axes : int, None or sequence of these, optional
         For each positional argument the axis that counts instances, or None for an argument that all of them share.
+        Keyword arguments are shared.
 
     Returns
     -------
@@ -148,10 +150,16 @@ class Transform(_core.Function):
         self.fun = fun
         self.kind = kind
         self._derive = derive
-        self._is_one = isinstance(argnums, (int, np.integer))
-        self.argnums = (int(argnums),) if self._is_one else tuple(int(n) for n in argnums)  # type: ignore
+        self._is_one = is_integer(argnums)
+        numbers = (argnums,) if self._is_one else tuple(argnums)  # type: ignore[arg-type]
+        if not all(map(is_integer, numbers)):
+            raise TypeError(f"argnums must be an integer or several, got {argnums!r}")
+        self.argnums: tuple[int, ...] = tuple(map(int, numbers))  # type: ignore[arg-type]
         self._in_axes = in_axes
         self.known: dict[Any, Any] = {}  # what was compiled, by signature
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else types.MethodType(self, instance)  # decorated methods
 
     def __repr__(self) -> str:
         return f"<fastgrad.{self.kind} of {getattr(self.fun, '__qualname__', self.fun)}>"
@@ -190,7 +198,9 @@ class Transform(_core.Function):
 
     def _graph(self, call: Arguments) -> Graph:
         graph = trace(call.applied(self.fun), call.leaves_to_trace(), name=getattr(self.fun, "__name__", "fun"))
-        return simplify(self._derive(simplify(graph, fuse=False), call.wrt))
+        if self.kind != "vmap":  # before the derivative and after it; a batch goes the way of one instance, to the bit
+            graph = self._derive(simplify(graph, fuse=False), call.wrt)
+        return simplify(graph)
 
     def _compile(self, call: Arguments) -> _core.Runner:
         graph = self._graph(call)
@@ -264,6 +274,7 @@ class Arguments:
         self.leaves: list[Any] = []  # arrays, traced arrays and settings, in order
         self.is_input: list[bool] = []
         self.is_lane: list[bool] = []  # of the inputs
+        self.is_truth: list[bool] = []  # booleans, which keep NumPy's rules for them
         self.wrt: list[tuple[int, ...]] = []
         self.builder: Any = None
         numbers: dict[int, tuple[int, ...]] = {}
@@ -278,9 +289,11 @@ class Arguments:
             numbers[n] = tuple(range(first, len(self.is_lane)))
         self.wrt = [numbers[n % len(args)] for n in argnums]
         self.batch_shape = _batch_shape(lengths, in_axes)
-        self.is_flat = not kwargs and all(s == tree.LEAF for s in self.structures)
+        # arguments that the compiled side can check and pass on by itself
+        self.is_flat = not kwargs and not any(self.is_truth) and all(s == tree.LEAF for s in self.structures)
 
     def _add(self, leaf: Any, name: str, axis: int | None, is_chosen: bool, lengths: dict[str, int]) -> None:
+        is_truth = not is_chosen and isinstance(leaf, np.ndarray) and leaf.dtype.kind == "b" and leaf.ndim > 0
         if isinstance(leaf, Traced):
             self.builder = leaf._node.builder
         elif is_chosen or axis is not None or is_number_array(leaf):
@@ -301,6 +314,7 @@ class Arguments:
         self.leaves.append(leaf)
         self.is_input.append(True)
         self.is_lane.append(axis is not None)
+        self.is_truth.append(is_truth)
 
     @property
     def inputs(self) -> list[np.ndarray]:
@@ -311,7 +325,7 @@ class Arguments:
     def signature(self) -> Any:
         """What two calls that one program serves have in common."""
         kinds = [
-            (x.shape, x.dtype.char, is_input) if is_input else (type(x), _Setting(x))
+            (x.shape, np.dtype(x.dtype).char) if is_input else (type(x), _Setting(x))
             for x, is_input in zip(self._without_batch(), self.is_input, strict=True)
         ]
         return tuple(kinds), tuple(self.structures), tuple(self.names), tuple(self.is_lane)
@@ -322,11 +336,13 @@ class Arguments:
         return tuple([None if i else (x,) for x, i in zip(self.leaves, self.is_input, strict=True)])
 
     def _without_batch(self) -> list[Any]:
-        lanes = iter(self.is_lane)
-        return [
-            Input(x.shape[1:] if next(lanes) else x.shape, x.dtype) if is_input else x
-            for x, is_input in zip(self.leaves, self.is_input, strict=True)
-        ]
+        kinds = iter(zip(self.is_lane, self.is_truth, strict=True))
+
+        def described(x: Any) -> Input:
+            is_lane, is_truth = next(kinds)
+            return Input(x.shape[1:] if is_lane else x.shape, bool if is_truth else x.dtype)
+
+        return [described(x) if is_input else x for x, is_input in zip(self.leaves, self.is_input, strict=True)]
 
     def leaves_to_trace(self) -> list[Any]:
         """The arguments for `trace`, nested as the caller's, without batch axes."""
@@ -387,8 +403,10 @@ class _Setting:
 
 
 def _axes(in_axes: int | Sequence[int | None] | None, n: int) -> list[int | None]:
-    if in_axes is None or isinstance(in_axes, (int, np.integer)):
-        return [in_axes] * n
+    if in_axes is None or is_integer(in_axes):
+        return [in_axes] * n  # type: ignore[list-item]
+    if not isinstance(in_axes, (tuple, list)) or not all(axis is None or is_integer(axis) for axis in in_axes):
+        raise TypeError(f"in_axes must be an integer, None, or a tuple of these, got {in_axes!r}")
     if len(in_axes) != n:
         raise ValueError(f"in_axes has {len(in_axes)} entries, but the call has {n} positional arguments")
     return list(in_axes)

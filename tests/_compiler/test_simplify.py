@@ -62,7 +62,7 @@ SMALLER = [
     (lambda x: np.sum(x.reshape(2, 1, 3), axis=1), []),
     (lambda x: np.sum(np.sum(x, axis=0)), ["sum"]),
     (lambda x: np.sum(-x), ["sum", "negative"]),
-    (lambda x: np.sum(3 * x), ["sum", "multiply"]),
+    (lambda x: np.sum(3 * x), ["multiply", "sum"]),
     (lambda x: np.sum(x.T.reshape(2, 3)), ["sum"]),
     (
         lambda x: np.exp(np.broadcast_to(x[0], (4, 3)) * 2),

@@ -13,6 +13,7 @@ from .selection import Selection
 from .storage import CONSTANT, INPUT, OUTPUT, Instruction, allocate
 from .tree import Structure
 
+MAX_SIZE = 2**30  # elements of a buffer
 MAGIC = 0x3130444152474601
 DTYPES = {"d": 0, "f": 1, "q": 2}  # fg_dtype by numpy's character
 OPS = {name: number for number, (name, _, _) in enumerate(operations())}
@@ -45,6 +46,9 @@ def compile_graph(graph: Graph, is_lane: Sequence[bool] | None = None) -> Compil
         The program, verified.
     """
     lanes = tuple(is_lane) if is_lane is not None else (False,) * len(graph.inputs)
+    for node in graph.nodes:
+        if node.size > MAX_SIZE:
+            raise MemoryError(f"{graph.name} makes an array of shape {node.shape}, more than {MAX_SIZE:,} elements")
     selection = Selection(graph, lanes)
     words = _write(selection, *allocate(selection.instructions), len(graph.inputs))
     return Compiled(

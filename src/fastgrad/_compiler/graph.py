@@ -182,15 +182,26 @@ class Graph:
 
 
 def ancestors(outputs: Iterable[Node]) -> list[Node]:
-    """`outputs` and everything they depend on, in topological order."""
-    seen = set(outputs)
-    stack = list(seen)
+    """`outputs` and everything they depend on, operands first.
+
+    Depth first from the first output on: an order that the expressions alone decide, not when their nodes were made.
+    """
+    order: list[Node] = []
+    seen: set[Node] = set()
+    stack = list(outputs)[::-1]
     while stack:
-        for x in stack.pop().inputs:
-            if x not in seen:
-                seen.add(x)
-                stack.append(x)
-    return sorted(seen, key=lambda node: node.id)
+        node = stack[-1]
+        if node in seen:
+            stack.pop()
+            continue
+        waiting = [x for x in node.inputs if x not in seen]
+        if waiting:
+            stack.extend(waiting[::-1])
+        else:
+            seen.add(node)
+            order.append(node)
+            stack.pop()
+    return order
 
 
 class Builder:
@@ -224,12 +235,12 @@ class Builder:
         """The node for an operation if there is one already."""
         return self._nodes.get((op, inputs, attributes))
 
-    def input(self, shape: Shape, dtype: np.dtype) -> Node:
+    def input(self, shape: Shape, dtype: np.dtype, is_bool: bool = False) -> Node:
         """A new input."""
         number = self.n_inputs
         self.n_inputs += 1
         key = ("input", (), number)
-        self._nodes[key] = node = Node("input", (), number, shape, dtype, False, next(self._numbers), self)
+        self._nodes[key] = node = Node("input", (), number, shape, dtype, is_bool, next(self._numbers), self)
         return node
 
     def scalar(self, value: float, dtype: np.dtype = FLOAT64) -> Node:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import refused_class
 from ..errors import shape_error, trace_error
 from . import graph
 from .graph import FLOAT32, FLOAT64, Node, Shape
@@ -42,8 +43,8 @@ def numpy_function(*functions: Any) -> Callable[[Callable[..., Any]], Callable[.
 
 def constant_array(value: Any) -> np.ndarray:
     """A user's constant as an array of booleans, integers or floats; TraceError for anything else."""
-    if isinstance(value, np.ma.MaskedArray):  # asarray would drop the mask silently
-        raise trace_error("a masked array meets a traced array", "use np.where with the mask")
+    if type(value) is not np.ndarray and (met := refused_class(value)):
+        raise trace_error(f"{met[0]} meets a traced array", met[1])
     array = np.asarray(value)
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise trace_error(
@@ -116,11 +117,19 @@ def common_shape(name: str, *shapes: Shape) -> Shape:
         ) from None
 
 
+OPTION_CURES = {
+    "where": "np.where(condition, x, 0) inside a sum, 1 inside a product",
+    "out": "use the value that the call returns",
+    "initial": "combine the result with the initial value afterwards",
+    "dtype": ".astype(np.float64) or .astype(np.float32) on the result",
+}
+
+
 def refuse(**options: Any) -> None:
     """TraceError for an option that NumPy has and fastgrad does not, if it is given."""
     for name, value in options.items():
         if value is not None and value is not NO_VALUE:
-            raise trace_error(f"the option {name}= cannot be traced", "leave it out")
+            raise trace_error(f"the option {name}= cannot be traced", OPTION_CURES.get(name, "do without it"))
 
 
 def axes_of(a: Node, axis: Any) -> tuple[int, ...]:

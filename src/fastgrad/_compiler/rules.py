@@ -149,8 +149,8 @@ def _extreme(g: Node, times: Times, y: Node, a: Node) -> tuple[Contribution, ...
     """Equal shares among the elements that attain the maximum or minimum."""
     axes = y.attributes
     attained = equal(a, spread(y, axes, a.shape))
-    share = g / reduction("sum", attained, axes)
-    return (times(spread(share, axes, a.shape), attained),)
+    share = attained / spread(reduction("sum", attained, axes), axes, a.shape)
+    return (times(spread(g, axes, a.shape), share),)
 
 
 def _prod(g: Node, times: Times, y: Node, a: Node) -> tuple[Contribution, ...]:
@@ -181,6 +181,14 @@ def _prod(g: Node, times: Times, y: Node, a: Node) -> tuple[Contribution, ...]:
 
 
 def _matmul(g: Node, times: Times, y: Node, a: Node, b: Node) -> tuple[Contribution, ...]:
+    if times is multiply_guarded:  # term by term: in a sum of products nothing could be told apart any more
+        rows, columns, lead = y.ndim - 2, y.ndim - 1, y.shape[:-2]
+        terms = (*lead, *y.shape[-2:], a.shape[-1])
+        each = broadcast(reshape(g, (*y.shape, 1)), terms)
+        left = broadcast(reshape(a, (*lead, a.shape[-2], 1, a.shape[-1])), terms)
+        right = broadcast(reshape(matrix_transpose(b), (*lead, 1, b.shape[-1], b.shape[-2])), terms)
+        to_a, to_b = reduction("sum", times(each, right), [columns]), reduction("sum", times(each, left), [rows])
+        return to_a, matrix_transpose(to_b)
     return matmul(g, matrix_transpose(b)), matmul(matrix_transpose(a), g)
 
 

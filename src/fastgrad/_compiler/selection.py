@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .graph import ELEMENTWISE, REDUCTIONS, Frozen, Graph, Node, Slices, uniform, without_unit_axes
+from .graph import ELEMENTWISE, REDUCTIONS, Frozen, Graph, Node, Shape, Slices, uniform, without_unit_axes
 from .storage import ARENA, CONSTANT, INPUT, OUTPUT, Instruction, Storage, View, merged, packed
 
 MAX_DIMS = 8  # axes of an instruction
@@ -78,8 +78,10 @@ class Selection:
 
     def _plan_parts(self, node: Node) -> None:
         if node.op == "concatenate":
-            for x, spec in _joined_parts(node):
-                self._place(x, node, spec)
+            parts = _joined_parts(node)
+            are_runs = all([_is_run(spec, node.shape) for _, spec in parts])
+            for x, spec in parts:
+                self._place(x, node, spec, is_final=are_runs)
         elif self.whole_of.get(node) is node:
             chain = [node]
             while self._continues(chain[-1]):
@@ -87,17 +89,19 @@ class Selection:
             links = chain[::-1]
             is_blank = uniform(links[0].inputs[0]) == 0
             firsts, lasts = _untouched(links), _untouched(chain)
+            are_runs = all([_is_run(link.attributes, node.shape) for link in links])
             for link in links:
                 value = link.inputs[1]
                 if is_blank and link in firsts:
-                    self._place(value, node, link.attributes, is_final=link in lasts)
+                    self._place(value, node, link.attributes, is_final=are_runs and link in lasts)
                 elif value.op == "multiply" and self.uses[value] == 1 and value not in self.places:
                     self.deferred.add(value)
 
-    def _place(self, x: Node, whole: Node, spec: Slices, is_final: bool = True) -> None:
+    def _place(self, x: Node, whole: Node, spec: Slices, is_final: bool) -> None:
         """Plan to compute `x`, behind reshapes that move nothing, where it belongs.
 
-        When its place is written once and for all, others may read it there.
+        When its place is written once and for all, others may read it there; but only when no part of the whole has
+        gaps, since what is written between the elements of what is read looks like an overlap.
         """
         names = [x]
         while (
@@ -359,6 +363,11 @@ class Selection:
         storage = Storage(CONSTANT, "q", False, table.array.size, data=table.array.ravel())
         self.storages.append(storage)
         return packed(storage, (storage.size,))
+
+
+def _is_run(spec: Slices, shape: Shape) -> bool:
+    """Whether a part of an array of this shape is one run of memory."""
+    return packed(Storage(ARENA, "d", False, 0), shape).part(spec).is_packed
 
 
 def _untouched(links: Sequence[Node]) -> set[Node]:

@@ -34,7 +34,7 @@ def simplify(source: Graph, fuse: bool = True) -> Graph:
 
 def _rebuild(source: Graph, builder: Builder, make: Callable[..., Node] | None = None) -> Graph:
     """The graph with each node made again, operands first, by `make` or by the builder."""
-    inputs = tuple(builder.input(x.shape, x.dtype) for x in source.inputs)
+    inputs = tuple(builder.input(x.shape, x.dtype, x.is_bool) for x in source.inputs)
     made = dict(zip(source.inputs, inputs, strict=True))
     for node in source.nodes:
         if node in made:
@@ -188,9 +188,9 @@ def _negative(a: Node) -> Node | None:
 
 
 def _common_factor(a: Node, b: Node) -> tuple[float, Node, Node] | None:
-    """(c, x, y) when a is c * x and b is c * y for a power of two: then c * (x + y) is as exact."""
+    """(2, x, y) when a is 2 * x and b is 2 * y: 2 * (x + y) is as exact, and overflows no sooner."""
     x, y = _scaled(a), _scaled(b)
-    return (x[0], x[1], y[1]) if x and y and x[0] == y[0] and _is_power_of_two(x[0]) else None
+    return (2.0, x[1], y[1]) if x and y and x[0] == y[0] == 2 else None
 
 
 def _add(a: Node, b: Node) -> Node | None:
@@ -241,8 +241,8 @@ def _multiply(a: Node, b: Node) -> Node | None:
         if x.op == "negative":
             return -(x.inputs[0] * y)
         scaled = _scaled(x)
-        if scaled and _is_power_of_two(scaled[0]):
-            return scaled[0] * (scaled[1] * y)
+        if scaled and scaled[0] == 2:  # of derivatives of squares; another number may be there to scale
+            return 2.0 * (scaled[1] * y)
         if x.op == "divide":
             top, bottom = x.inputs
             if uniform(top) == 1:
@@ -425,9 +425,6 @@ def _sum(a: Node, axes: tuple[int, ...]) -> Node | None:
         return graph.reshape(a, shape)
     if a.op == "negative":
         return -graph.reduction("sum", a.inputs[0], axes)
-    scaled = _scaled(a)
-    if scaled:
-        return scaled[0] * graph.reduction("sum", scaled[1], axes)
     if a.op in ("reshape", "transpose") and len(axes) == a.ndim:
         return graph.reduction("sum", a.inputs[0])
     if a.op == "sum":

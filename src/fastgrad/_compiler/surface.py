@@ -133,6 +133,11 @@ CURES: dict[Any, str] = {
     np.hypot: "np.sqrt(x * x + y * y)",
     np.fmax: "np.maximum(x, y), which passes NaN on",
     np.fmin: "np.minimum(x, y), which passes NaN on",
+    np.cumsum: "np.stack of running sums, or a product with np.tril(np.ones((n, n)))",
+    np.einsum: "np.matmul, np.tensordot or a sum of products with broadcasting",
+    np.average: "np.sum(w * x) / np.sum(w)",
+    np.floor: "a constant: it has no derivative",
+    np.ceil: "a constant: it has no derivative",
 }
 
 
@@ -356,5 +361,6 @@ METHODS: dict[str, Callable[..., Any]] = {
 VIEWS = frozenset({
     reshape, ravel, transpose, swapaxes, moveaxis, squeeze, expand_dims, broadcast_to, flip,
     FUNCTIONS[np.atleast_1d], FUNCTIONS[np.atleast_2d], FUNCTIONS[np.diagonal], METHODS["reshape"],
-    METHODS["transpose"], FUNCTIONS[np.rot90], FUNCTIONS[np.fliplr], FUNCTIONS[np.flipud], FUNCTIONS[np.real],
+    METHODS["transpose"], METHODS["conj"], FUNCTIONS[np.rot90], FUNCTIONS[np.fliplr], FUNCTIONS[np.flipud],
+    FUNCTIONS[np.real],
 })  # fmt: skip

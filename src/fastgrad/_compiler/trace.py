@@ -66,7 +66,7 @@ def trace(
         if not isinstance(leaf, Input):
             return leaf
         dtype = FLOAT32 if leaf.dtype == FLOAT32 else FLOAT64
-        inputs.append(builder.input(tuple(leaf.shape), dtype))
+        inputs.append(builder.input(tuple(leaf.shape), dtype, np.dtype(leaf.dtype) == bool))
         return Traced(inputs[-1], is_shared=True)
 
     try:
