@@ -38,22 +38,9 @@ typedef struct {
     int64_t n_lanes, size;
     int dtype, item;
     int64_t x, value, gradient; /* buffers; value is -1 when the program has none */
-    fg_poll poll;
-    void *poll_context;
-    double next_poll;
-    _Atomic int64_t next, done;
-    _Atomic int cancelled;
+    fg_watch watch;
+    _Atomic int64_t next;
 } descent_run;
-
-static void poll_descent(void *context) {
-    descent_run *run = context;
-    double now = fg_clock();
-    if (!run->poll || now < run->next_poll)
-        return;
-    if (run->poll(run->poll_context, atomic_load(&run->done)))
-        atomic_store(&run->cancelled, 1);
-    run->next_poll = now + 0.01;
-}
 
 static double element(const descent_run *run, const void *array, int64_t i) {
     return run->dtype == FG_FLOAT32 ? (double)((const float *)array)[i] : ((const double *)array)[i];
@@ -111,7 +98,7 @@ static void write_lane(descent_run *run, block *b, int64_t lane, int64_t nit, fg
                                         (char *)d->x + instance * run->size * run->item);
     d->nit[instance] = nit;
     d->outcome[instance] = (int32_t)outcome;
-    atomic_fetch_add(&run->done, 1);
+    atomic_fetch_add(&run->watch.done, 1);
 }
 
 static void keep_best(descent_run *run, block *b) {
@@ -208,14 +195,15 @@ static void work_on_descent(void *context, int worker) {
                           .learning_rate = b->rate,
                           .power = {b->power[0], b->power[1]},
                           .c = {b->c[0], b->c[1]}};
+    fg_watch *watch = fg_watch_for(d->program->cost * (double)run->n_lanes, &run->watch);
     int64_t now = 0, next_look = 0, look_every = 1;
     double last_look = fg_clock();
     for (int64_t l = 0; l < run->n_lanes; l++)
         fill_lane(run, b, l, 0);
     lanes_state state = survey(run, b);
     int fresh = 1; /* the coefficients are not those of the lanes */
-    for (; state.n_active > 0 && !atomic_load_explicit(&run->cancelled, memory_order_relaxed); now++) {
-        fg_plan_run(run->plan, run->plan->n_uniform, run->plan->n_calls, base);
+    for (; state.n_active > 0 && !atomic_load_explicit(&run->watch.cancelled, memory_order_relaxed); now++) {
+        fg_plan_run(run->plan, run->plan->n_uniform, run->plan->n_calls, base, watch, worker);
         if (d->record_every)
             record(run, b, now);
         if (d->keep_best)
@@ -241,7 +229,7 @@ static void work_on_descent(void *context, int worker) {
             look_every = time - last_look < 5e-5 ? 2 * look_every : time - last_look > 1e-3 ? 1 : look_every;
             last_look = time;
             next_look = now + look_every;
-            poll_descent(run);
+            fg_watch_look(&run->watch);
         }
     }
 }
@@ -316,9 +304,7 @@ fg_status fg_descend(const fg_descent *d, fg_poll poll, void *poll_context, fg_e
                        .x = p->input[0],
                        .value = p->n_outputs == 2 ? p->output[0] : -1,
                        .gradient = p->output[p->n_outputs - 1],
-                       .poll = poll,
-                       .poll_context = poll_context,
-                       .next_poll = fg_clock() + 0.01};
+                       .watch = {.poll = poll, .context = poll_context}};
     const int n_workers =
         fg_workers_for(p->cost * (double)d->batch * (double)d->maxiter, (d->batch + run.n_lanes - 1) / run.n_lanes);
     void *no_outputs[2] = {NULL, NULL}; /* they stay in the blocks */
@@ -326,7 +312,7 @@ fg_status fg_descend(const fg_descent *d, fg_poll poll, void *poll_context, fg_e
     void *uniform = NULL;
     status = fg_plan_create(p, run.n_lanes, &plan, error);
     if (!status)
-        status = fg_shared_create(p, &plan, d->inputs, no_outputs, &uniform, error);
+        status = fg_shared_create(p, &plan, d->inputs, no_outputs, &run.watch, &uniform, error);
     if (!status) {
         run.plan = &plan;
         run.blocks = fg_alloc((size_t)n_workers, sizeof *run.blocks);
@@ -336,8 +322,8 @@ fg_status fg_descend(const fg_descent *d, fg_poll poll, void *poll_context, fg_e
             status = create_block(&run, uniform, no_outputs, &run.blocks[i], error);
     }
     if (!status) {
-        fg_parallel(n_workers, work_on_descent, poll_descent, &run);
-        if (atomic_load(&run.cancelled))
+        fg_parallel(n_workers, work_on_descent, &run, &run.watch);
+        if (atomic_load(&run.watch.cancelled))
             status = fg_fail(error, FG_CANCELLED, "cancelled");
     }
     for (int i = 0; run.blocks && i < n_workers; i++)

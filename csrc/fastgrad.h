@@ -122,7 +122,7 @@ void fg_machine_destroy(fg_machine *machine); /* NULL is ignored */
 /* One instance: each input and output is a contiguous array of its size, aligned to its dtype; lane buffers count
  * as batches of one. Outputs overlap neither inputs nor each other. */
 FG_CHECKED fg_status fg_evaluate(const fg_machine *machine, const void *const *inputs, void *const *outputs,
-                                 fg_error *error);
+                                 fg_poll poll, void *poll_context, fg_error *error);
 
 /* `batch` instances: lane inputs and outputs are (batch, size) row-major, uniform inputs and outputs (size,). */
 FG_CHECKED fg_status fg_evaluate_batch(const fg_program *program, int64_t batch, const void *const *inputs,

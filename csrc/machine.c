@@ -196,7 +196,9 @@ static void run_outer(const fg_call *call, int axis, void *const *operand) {
     }
 }
 
-void fg_plan_run(const fg_plan *plan, int64_t first, int64_t last, void *const *base) {
+fg_watch *fg_watch_for(double nanoseconds, fg_watch *watch) { return nanoseconds > 1e6 ? watch : NULL; }
+
+void fg_plan_run(const fg_plan *plan, int64_t first, int64_t last, void *const *base, fg_watch *watch, int worker) {
     for (const fg_call *call = plan->calls + first, *end = plan->calls + last; call < end; call++) {
         void *operand[N_OPERANDS];
         for (int i = 0; i < N_OPERANDS; i++) /* those past the arity repeat the first input: no branch */
@@ -205,6 +207,12 @@ void fg_plan_run(const fg_plan *plan, int64_t first, int64_t last, void *const *
             run_outer(call, 0, operand);
         else
             call->run(call, operand);
+        if (watch) {
+            if (worker == 0)
+                fg_watch_look(watch);
+            if (atomic_load(&watch->cancelled))
+                return;
+        }
     }
 }
 
@@ -430,7 +438,8 @@ static void place(const fg_program *p, char *uniform, char *lanes, int64_t n_lan
     }
 }
 
-fg_status fg_evaluate(const fg_machine *machine, const void *const *inputs, void *const *outputs, fg_error *error) {
+fg_status fg_evaluate(const fg_machine *machine, const void *const *inputs, void *const *outputs, fg_poll poll,
+                      void *poll_context, fg_error *error) {
     enum { SMALL_ARENA = 16 << 10, FEW_BUFFERS = 128 };
     const fg_program *p = machine->program;
     const int64_t uniform = (p->uniform_bytes + 63) / 64 * 64, bytes = uniform + p->lane_bytes;
@@ -439,17 +448,20 @@ fg_status fg_evaluate(const fg_machine *machine, const void *const *inputs, void
     char *arena = bytes <= SMALL_ARENA ? small : fg_alloc((size_t)bytes, 1);
     void **base = p->n_buffers <= FEW_BUFFERS ? few : fg_alloc((size_t)p->n_buffers, sizeof *base);
     const int ready = arena && base;
+    fg_watch watch = {.poll = poll, .context = poll_context};
     if (ready) {
         if (arena == small) /* as zeroed as the allocator's: nothing of the stack shows */
             memset(small, 0, (size_t)bytes);
         place(p, arena, arena + uniform, 1, inputs, outputs, base);
-        fg_plan_run(&machine->plan, 0, machine->plan.n_calls, base);
+        fg_plan_run(&machine->plan, 0, machine->plan.n_calls, base, fg_watch_for(p->cost, &watch), 0);
     }
     if (arena != small)
         fg_free(arena);
     if (base != few)
         fg_free(base);
-    return ready ? FG_OK : fg_fail(error, FG_OUT_OF_MEMORY, "no memory for %lld bytes of values", (long long)bytes);
+    if (!ready)
+        return fg_fail(error, FG_OUT_OF_MEMORY, "no memory for %lld bytes of values", (long long)bytes);
+    return atomic_load(&watch.cancelled) ? fg_fail(error, FG_CANCELLED, "cancelled") : FG_OK;
 }
 
 /* ---- batches -------------------------------------------------------------------------------------------- */
@@ -492,21 +504,9 @@ typedef struct {
     int64_t batch, n_lanes;
     const void *const *inputs;
     void *const *outputs;
-    fg_poll poll;
-    void *poll_context;
-    double next_poll;
-    _Atomic int64_t next, done;
-    _Atomic int cancelled;
+    fg_watch watch;
+    _Atomic int64_t next;
 } batch_run;
-
-static void poll_batch(void *context) {
-    batch_run *run = context;
-    if (!run->poll || fg_clock() < run->next_poll)
-        return;
-    if (run->poll(run->poll_context, atomic_load(&run->done)))
-        atomic_store(&run->cancelled, 1);
-    run->next_poll = fg_clock() + 0.01;
-}
 
 /* The lane inputs or outputs of instances start to start + n - 1 to or from a worker's block. */
 static void move_lanes(const batch_run *run, const fg_workspace *w, int outputs, int64_t start, int64_t n) {
@@ -529,20 +529,21 @@ static void work_on_batch(void *context, int worker) {
     const fg_workspace *w = &run->workspaces[worker];
     for (;;) {
         int64_t start = atomic_fetch_add(&run->next, run->n_lanes);
-        if (start >= run->batch || atomic_load(&run->cancelled))
+        if (start >= run->batch || atomic_load(&run->watch.cancelled))
             return;
         int64_t n = run->batch - start < run->n_lanes ? run->batch - start : run->n_lanes;
         move_lanes(run, w, 0, start, n);
-        fg_plan_run(run->plan, run->plan->n_uniform, run->plan->n_calls, w->base);
+        fg_plan_run(run->plan, run->plan->n_uniform, run->plan->n_calls, w->base,
+                    fg_watch_for(run->program->cost * (double)run->n_lanes, &run->watch), worker);
         move_lanes(run, w, 1, start, n);
-        atomic_fetch_add(&run->done, n);
+        atomic_fetch_add(&run->watch.done, n);
         if (worker == 0)
-            poll_batch(run);
+            fg_watch_look(&run->watch);
     }
 }
 
 fg_status fg_shared_create(const fg_program *p, const fg_plan *plan, const void *const *inputs, void *const *outputs,
-                           void **uniform, fg_error *error) {
+                           fg_watch *watch, void **uniform, fg_error *error) {
     fg_workspace workspace; /* of no lanes: the uniform buffers alone */
     *uniform = fg_alloc((size_t)p->uniform_bytes, 1);
     if (!*uniform)
@@ -553,7 +554,7 @@ fg_status fg_shared_create(const fg_program *p, const fg_plan *plan, const void 
         *uniform = NULL;
         return status;
     }
-    fg_plan_run(plan, 0, plan->n_uniform, workspace.base);
+    fg_plan_run(plan, 0, plan->n_uniform, workspace.base, fg_watch_for(p->cost, watch), 0);
     fg_workspace_destroy(&workspace);
     return FG_OK;
 }
@@ -598,14 +599,12 @@ fg_status fg_evaluate_batch(const fg_program *program, int64_t batch, const void
                      .n_lanes = n_lanes,
                      .inputs = inputs,
                      .outputs = outputs,
-                     .poll = poll,
-                     .poll_context = poll_context,
-                     .next_poll = fg_clock() + 0.01};
+                     .watch = {.poll = poll, .context = poll_context}};
     fg_plan plan = {0};
     void *uniform = NULL;
     fg_status status = fg_plan_create(program, n_lanes, &plan, error);
     if (!status)
-        status = fg_shared_create(program, &plan, inputs, outputs, &uniform, error);
+        status = fg_shared_create(program, &plan, inputs, outputs, &run.watch, &uniform, error);
     if (!status) {
         run.plan = &plan;
         run.workspaces = fg_alloc((size_t)n_workers, sizeof *run.workspaces);
@@ -615,8 +614,8 @@ fg_status fg_evaluate_batch(const fg_program *program, int64_t batch, const void
             status = fg_workspace_create(program, n_lanes, uniform, inputs, outputs, &run.workspaces[i], error);
     }
     if (!status) {
-        fg_parallel(n_workers, work_on_batch, poll_batch, &run);
-        if (atomic_load(&run.cancelled))
+        fg_parallel(n_workers, work_on_batch, &run, &run.watch);
+        if (atomic_load(&run.watch.cancelled))
             status = fg_fail(error, FG_CANCELLED, "cancelled");
     }
     for (int i = 0; run.workspaces && i < n_workers; i++)

@@ -3,6 +3,7 @@
 #define FG_MACHINE_H
 
 #include "kernels.h"
+#include "pool.h"
 #include "program.h"
 
 /* An instruction whose loops are laid out: which kernel, over which axes, at which byte offsets. */
@@ -39,8 +40,12 @@ typedef struct {
 FG_CHECKED fg_status fg_plan_create(const fg_program *program, int64_t n_lanes, fg_plan *plan, fg_error *error);
 void fg_plan_destroy(fg_plan *plan);
 
-/* Runs calls first to last - 1 on the buffers that start at base[i]. */
-void fg_plan_run(const fg_plan *plan, int64_t first, int64_t last, void *const *base);
+/* Runs calls first to last - 1 on the buffers that start at base[i]. With a watch (NULL for none: what takes less than
+ * a millisecond) it stops between two calls once that is cancelled, and worker 0 looks at it after each. */
+void fg_plan_run(const fg_plan *plan, int64_t first, int64_t last, void *const *base, fg_watch *watch, int worker);
+
+/* The watch for runs of a plan that take so many nanoseconds, or NULL. */
+fg_watch *fg_watch_for(double nanoseconds, fg_watch *watch);
 
 /* What one worker owns: the arena of its lanes and where each buffer starts. */
 typedef struct {
@@ -57,7 +62,7 @@ void fg_workspace_destroy(fg_workspace *workspace);
 
 /* The arena of the uniform values, computed: what all workers share. The caller frees it with fg_free. */
 FG_CHECKED fg_status fg_shared_create(const fg_program *program, const fg_plan *plan, const void *const *inputs,
-                                      void *const *outputs, void **uniform, fg_error *error);
+                                      void *const *outputs, fg_watch *watch, void **uniform, fg_error *error);
 
 /* Lanes of a block for a batch: 1, or an odd multiple of 16, by the bytes that a lane keeps live (those of the
  * program and `more_bytes`). Never by the number of threads. */

@@ -83,7 +83,7 @@ static struct timespec in_10_ms(void) {
     return t;
 }
 
-void fg_parallel(int n, fg_task task, fg_wait wait, void *context) {
+void fg_parallel(int n, fg_task task, void *context, fg_watch *watch) {
     int mine = 0;
     if (n > 1) {
         pthread_once(&once, watch_forks);
@@ -107,9 +107,9 @@ void fg_parallel(int n, fg_task task, fg_wait wait, void *context) {
     while (pool.n_running > 0) {
         struct timespec deadline = in_10_ms();
         int late = pthread_cond_timedwait(&pool.done, &pool.mutex, &deadline) == ETIMEDOUT;
-        if (late && wait) {
+        if (late && watch) {
             pthread_mutex_unlock(&pool.mutex);
-            wait(context);
+            fg_watch_look(watch);
             pthread_mutex_lock(&pool.mutex);
         }
     }
@@ -122,6 +122,14 @@ double fg_clock(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void fg_watch_look(fg_watch *watch) {
+    if (!watch->poll || fg_clock() < watch->next)
+        return;
+    if (watch->poll(watch->context, atomic_load(&watch->done)))
+        atomic_store(&watch->cancelled, 1);
+    watch->next = fg_clock() + 0.01;
 }
 
 fg_status fg_set_num_threads(int n, fg_error *error) {

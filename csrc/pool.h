@@ -2,16 +2,29 @@
 #ifndef FG_POOL_H
 #define FG_POOL_H
 
+#include <stdatomic.h>
+
 #include "fastgrad.h"
 
 typedef void (*fg_task)(void *context, int worker);
-typedef void (*fg_wait)(void *context);
+
+/* What a long call shares with its caller: how much is done, whether to stop, and when to ask next. */
+typedef struct {
+    fg_poll poll; /* NULL for none */
+    void *context;
+    double next; /* fg_clock of the next look; the calling thread's own */
+    _Atomic int64_t done;
+    _Atomic int cancelled;
+} fg_watch;
+
+/* On the calling thread: polls when 10 ms have passed since the last time. */
+void fg_watch_look(fg_watch *watch);
 
 /* Runs task(context, w) for worker numbers 0 to n - 1 at the same time, 0 on the calling thread, and returns when
- * all have ended. While others still run, the caller calls `wait` (NULL for none) every 10 ms. When the pool is
+ * all have ended. While others still run, the caller looks at `watch` (NULL for none) every 10 ms. When the pool is
  * in use by another thread, or a thread cannot be started, fewer workers run: a task draws its work from a shared
  * queue and never counts on its colleagues. */
-void fg_parallel(int n, fg_task task, fg_wait wait, void *context);
+void fg_parallel(int n, fg_task task, void *context, fg_watch *watch);
 
 /* Seconds of a steady clock. */
 double fg_clock(void);

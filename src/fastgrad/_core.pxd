@@ -51,7 +51,7 @@ cdef extern from "fastgrad.h" nogil:
     fg_status fg_machine_create(const fg_program *program, fg_machine **out, fg_error *error)
     void fg_machine_destroy(fg_machine *machine)
     fg_status fg_evaluate(const fg_machine *machine, const void *const *inputs, void *const *outputs,
-                          fg_error *error)
+                          fg_poll poll, void *poll_context, fg_error *error)
     fg_status fg_evaluate_batch(const fg_program *program, int64_t batch, const void *const *inputs,
                                 void *const *outputs, fg_poll poll, void *poll_context, fg_error *error)
 

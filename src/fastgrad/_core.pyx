@@ -154,11 +154,15 @@ cdef class Program:
     cdef int evaluate(self, const void **inputs, void **outputs) except -1:
         cdef fg_error error
         cdef fg_status status
-        if fg_program_cost(self.program) > WORTH_A_RELEASE:
-            with nogil:
-                status = fg_evaluate(self.machine, inputs, outputs, &error)
+        cdef _Watch watch
+        if fg_program_cost(self.program) < WORTH_A_RELEASE:
+            status = fg_evaluate(self.machine, inputs, outputs, NULL, NULL, &error)
         else:
-            status = fg_evaluate(self.machine, inputs, outputs, &error)
+            watch = _Watch()
+            with nogil:
+                status = fg_evaluate(self.machine, inputs, outputs, _poll, <void *>watch, &error)
+            if watch.error is not None:
+                raise watch.error
         return _raise(status, &error) if status else 0
 
     def run(self, list inputs, list outputs):

@@ -289,7 +289,7 @@ def minimize(
     ShapeError
         If `fun` is not scalar, or batch axes are empty or differ in length.
     KeyboardInterrupt
-        On Ctrl-C, within a tenth of a second.
+        On Ctrl-C, within a tenth of a second or after the operation on arrays that is under way.
 
     Notes
     -----

@@ -59,7 +59,7 @@ static fg_status create_machine(void) {
     fg_machine_destroy(m);
     return status;
 }
-static fg_status evaluate(void) { return fg_evaluate(machine, inputs_of(&a), a.out, NULL); }
+static fg_status evaluate(void) { return fg_evaluate(machine, inputs_of(&a), a.out, NULL, NULL, NULL); }
 static fg_status evaluate_batch(void) {
     return fg_evaluate_batch(program, BATCH, inputs_of(&a), a.out, NULL, NULL, NULL);
 }

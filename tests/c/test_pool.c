@@ -31,13 +31,16 @@ static void draw(void *context, int worker) {
     if (w->slow && worker == 1)
         pause_ms(80);
 }
-static void count_wait(void *context) { atomic_fetch_add(&((work *)context)->waits, 1); }
+static int count_wait(void *context, int64_t done) {
+    (void)done;
+    return atomic_fetch_add(&((work *)context)->waits, 1) >= 3;
+}
 
 static void every_worker_runs_once_and_all_work_is_done(void) {
     for (int round = 0; round < 200; round++)
         for (int n = 1; n <= MOST_WORKERS; n++) {
             work w = {.n = 100};
-            fg_parallel(n, draw, NULL, &w);
+            fg_parallel(n, draw, &w, NULL);
             int once = 1;
             for (int i = 0; i <= MOST_WORKERS; i++)
                 once &= w.runs[i] == (i < n);
@@ -48,20 +51,22 @@ static void every_worker_runs_once_and_all_work_is_done(void) {
 
 static void the_caller_waits_with_open_eyes(void) {
     work w = {.n = 10, .slow = 1};
-    fg_parallel(2, draw, count_wait, &w);
+    fg_watch watch = {.poll = count_wait, .context = &w};
+    fg_parallel(2, draw, &w, &watch);
     CHECK(w.waits >= 3 && w.waits <= 9); /* every 10 ms of 80 */
+    CHECK(watch.cancelled);              /* the fourth said so */
 }
 
 static void nested(void *context, int worker) {
     work inner = {.n = 50};
-    fg_parallel(4, draw, NULL, &inner); /* the pool is busy: the caller works alone */
+    fg_parallel(4, draw, &inner, NULL); /* the pool is busy: the caller works alone */
     work *w = context;
     atomic_fetch_add(&w->sum, inner.sum);
     atomic_fetch_add(&w->runs[worker], 1);
 }
 static void a_task_may_run_tasks(void) {
     work w = {0};
-    fg_parallel(4, nested, NULL, &w);
+    fg_parallel(4, nested, &w, NULL);
     CHECK(w.sum == 4 * (49 * 50 / 2));
 }
 

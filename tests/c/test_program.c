@@ -418,7 +418,7 @@ static int run_it(const fg_program *p, const int64_t *words, size_t n, uint64_t 
     int ran = CHECK(fg_machine_create(p, &machine, NULL) == FG_OK);
     for (int64_t l = 0; ran && l < 3; l++) {
         instance_of(p, &one_by_one, l, in, out);
-        ran = CHECK(fg_evaluate(machine, in, out, NULL) == FG_OK);
+        ran = CHECK(fg_evaluate(machine, in, out, NULL, NULL, NULL) == FG_OK);
         instance_of(p, &plain, l, in, out);
         ran = ran && CHECK(oracle_run(words, n, in, out));
     }
