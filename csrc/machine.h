@@ -1,51 +1,8 @@
-/* The machine: instructions bound to kernels for a number of lanes, and running them. */
+/* The machine: where the buffers of a run stand, and how a batch is cut into blocks. */
 #ifndef FG_MACHINE_H
 #define FG_MACHINE_H
 
-#include "kernels.h"
-#include "pool.h"
-#include "program.h"
-
-/* An instruction whose loops are laid out: which kernel, over which axes, at which byte offsets. */
-typedef struct fg_call fg_call;
-struct fg_call {
-    void (*run)(const fg_call *call, void *const *operand);
-    union {
-        fg_rows_kernel rows;
-        fg_fold_kernel fold;
-        fg_gemm_kernel gemm;
-        fg_chain_kernel chain;
-    } kernel;
-    union {
-        fg_rows rows;
-        fg_fold fold;
-        fg_gemm gemm;
-        int64_t n; /* of a table */
-    } shape;
-    int64_t inner[1 + FG_MAX_INPUTS]; /* element strides within a row, where a kernel cannot take them */
-    int n_outer, arity;
-    int64_t outer_shape[FG_MAX_DIMS + 1];
-    int64_t outer_step[FG_MAX_DIMS + 1][1 + FG_MAX_INPUTS];       /* bytes */
-    int64_t buffer[1 + FG_MAX_INPUTS], offset[1 + FG_MAX_INPUTS]; /* bytes from the buffer's base */
-    int dtype, item_size[1 + FG_MAX_INPUTS];
-    int64_t n_lanes; /* of a table's elements */
-};
-
-typedef struct {
-    fg_call *calls; /* the uniform instructions, then those of the lanes */
-    int64_t n_uniform, n_calls;
-} fg_plan;
-
-/* Binds every instruction for blocks of `n_lanes` with the kernels in use. */
-FG_CHECKED fg_status fg_plan_create(const fg_program *program, int64_t n_lanes, fg_plan *plan, fg_error *error);
-void fg_plan_destroy(fg_plan *plan);
-
-/* Runs calls first to last - 1 on the buffers that start at base[i]. With a watch (NULL for none: what takes less than
- * a millisecond) it stops between two calls once that is cancelled, and worker 0 looks at it after each. */
-void fg_plan_run(const fg_plan *plan, int64_t first, int64_t last, void *const *base, fg_watch *watch, int worker);
-
-/* The watch for runs of a plan that take so many nanoseconds, or NULL. */
-fg_watch *fg_watch_for(double nanoseconds, fg_watch *watch);
+#include "plan.h"
 
 /* What one worker owns: the arena of its lanes and where each buffer starts. */
 typedef struct {

@@ -31,6 +31,7 @@ C_FLOORS = [
         "kernel_step",
         "cpu",
     ],
+    ["plan"],
     ["machine"],
     ["descent"],
 ]

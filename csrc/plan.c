@@ -1,0 +1,384 @@
+/* Binds instructions to kernels and runs them.
+ *
+ * Binding turns an instruction's axes into loops. In a block of L lanes every stride of a lane value is multiplied by
+ * L and one more axis, the lanes, is innermost; from there on lanes are an axis like any other. Axes that lie together
+ * in memory are merged, the last ones become the kernel's rows and width, and the rest are loops around it. */
+#include "plan.h"
+
+#include <string.h>
+
+#include "alloc.h"
+#include "status.h"
+
+/* ---- axes ----------------------------------------------------------------------------------------------- */
+
+enum { MAX_AXES = FG_MAX_DIMS + 1, N_OPERANDS = 1 + FG_MAX_INPUTS };
+
+typedef struct {
+    int n;
+    int64_t size[MAX_AXES];
+    int64_t stride[MAX_AXES][N_OPERANDS]; /* elements */
+} axes;
+
+/* The axes of an instruction from `first` to `last` - 1, and the lanes; those of size 1 left out, and those that are
+ * one run of memory for every operand merged. */
+static axes axes_of(const fg_program *p, const fg_instruction *in, int first, int last, int64_t n_lanes) {
+    const int n_operands = 1 + fg_op_arity(in->op);
+    axes a = {0};
+    for (int d = first; d <= last; d++) {
+        int64_t size = d < last ? in->shape[d] : n_lanes, stride[N_OPERANDS] = {0};
+        if (size == 1)
+            continue;
+        for (int i = 0; i < n_operands; i++) {
+            int is_lane = p->buffers[in->operand[i].buffer].is_lane;
+            stride[i] = d == last ? is_lane : in->operand[i].stride[d] * (is_lane ? n_lanes : 1);
+        }
+        int merges = a.n > 0;
+        for (int i = 0; merges && i < n_operands; i++)
+            merges = a.stride[a.n - 1][i] == stride[i] * size;
+        if (merges)
+            a.size[a.n - 1] *= size;
+        else
+            a.size[a.n++] = size;
+        memcpy(a.stride[a.n - 1], stride, sizeof stride);
+    }
+    return a;
+}
+
+/* Takes the innermost axis off; an axis of size 1 when none is left. */
+static int64_t pop(axes *a, int64_t stride[N_OPERANDS]) {
+    if (a->n == 0) {
+        memset(stride, 0, N_OPERANDS * sizeof *stride);
+        return 1;
+    }
+    a->n--;
+    memcpy(stride, a->stride[a->n], N_OPERANDS * sizeof *stride);
+    return a->size[a->n];
+}
+
+static void set_outer(fg_call *call, const axes *a) {
+    call->n_outer = a->n;
+    for (int d = 0; d < a->n; d++) {
+        call->outer_shape[d] = a->size[d];
+        for (int i = 0; i <= call->arity; i++)
+            call->outer_step[d][i] = a->stride[d][i] * call->item_size[i];
+    }
+}
+
+/* ---- running a call ------------------------------------------------------------------------------------- */
+
+static void run_rows(const fg_call *call, void *const *operand) { call->kernel.rows(&call->shape.rows, operand); }
+static void run_fold(const fg_call *call, void *const *operand) { call->kernel.fold(&call->shape.fold, operand); }
+static void run_chain(const fg_call *call, void *const *operand) { call->kernel.chain(&call->shape.fold, operand); }
+static void run_gemm(const fg_call *call, void *const *operand) {
+    call->kernel.gemm(&call->shape.gemm, operand[1], operand[2], operand[0]);
+}
+
+/* Copies n elements between strided places of one element size. */
+static void copy_strided(int64_t n, int item, const char *from, int64_t from_stride, char *to, int64_t to_stride) {
+    if (item == 8)
+        for (int64_t i = 0; i < n; i++)
+            memcpy(to + 8 * i * to_stride, from + 8 * i * from_stride, 8);
+    else
+        for (int64_t i = 0; i < n; i++)
+            memcpy(to + 4 * i * to_stride, from + 4 * i * from_stride, 4);
+}
+
+/* Elementwise along an axis that some operand does not have contiguous: piece by piece through packed copies, so that
+ * the same vector code gives the same bits. */
+static void run_packed(const fg_call *call, void *const *operand) {
+    enum { PIECE = 256 };
+    char packed[N_OPERANDS][PIECE * 8] __attribute__((aligned(64)));
+    fg_rows rows = call->shape.rows;
+    const int64_t width = rows.width;
+    const int item = call->item_size[0];
+    for (int64_t start = 0; start < width; start += PIECE) {
+        void *place[N_OPERANDS];
+        rows.width = width - start < PIECE ? width - start : PIECE;
+        for (int i = 0; i <= call->arity; i++) {
+            place[i] = (char *)operand[i] + start * call->inner[i] * item;
+            if (call->inner[i] == 0 || call->inner[i] == 1)
+                continue;
+            if (i > 0)
+                copy_strided(rows.width, item, place[i], call->inner[i], packed[i], 1);
+            place[i] = packed[i];
+        }
+        call->kernel.rows(&rows, place);
+        if (place[0] == packed[0])
+            copy_strided(rows.width, item, packed[0], 1, (char *)operand[0] + start * call->inner[0] * item,
+                         call->inner[0]);
+    }
+}
+
+static void run_cast(const fg_call *call, void *const *operand) {
+    const int64_t n = call->shape.rows.width, out = call->inner[0], in = call->inner[1];
+    if (call->dtype == FG_FLOAT32)
+        for (int64_t i = 0; i < n; i++)
+            ((float *)operand[0])[i * out] = (float)((const double *)operand[1])[i * in];
+    else
+        for (int64_t i = 0; i < n; i++)
+            ((double *)operand[0])[i * out] = (double)((const float *)operand[1])[i * in];
+}
+
+static void run_gather(const fg_call *call, void *const *operand) {
+    const size_t bytes = (size_t)call->n_lanes * (size_t)call->item_size[0];
+    const int64_t *table = operand[2];
+    for (int64_t i = 0; i < call->shape.n; i++)
+        memcpy((char *)operand[0] + (size_t)i * bytes, (const char *)operand[1] + (size_t)table[i] * bytes, bytes);
+}
+
+static void run_scatter_add(const fg_call *call, void *const *operand) {
+    const int64_t *table = operand[2], n_lanes = call->n_lanes;
+    for (int64_t i = 0; i < call->shape.n; i++)
+        for (int64_t l = 0; l < n_lanes; l++)
+            if (call->dtype == FG_FLOAT32)
+                ((float *)operand[0])[table[i] * n_lanes + l] += ((const float *)operand[1])[i * n_lanes + l];
+            else
+                ((double *)operand[0])[table[i] * n_lanes + l] += ((const double *)operand[1])[i * n_lanes + l];
+}
+
+/* A matrix product whose right operand is not made of contiguous rows: tiles of it are copied into a panel first.
+ * inner[1..2] hold the right operand's strides (k, n), inner[0] the result's along n. */
+static void run_gemm_packed(const fg_call *call, void *const *operand) {
+    enum { COLUMNS = 32, DEPTH = 64 };
+    char panel[COLUMNS * DEPTH * 8] __attribute__((aligned(64))), sums[COLUMNS * 8] __attribute__((aligned(64)));
+    const fg_gemm *whole = &call->shape.gemm;
+    const int item = call->item_size[0];
+    const int64_t along_k = call->inner[1], along_n = call->inner[2], out_n = call->inner[0];
+    for (int64_t j = 0; j < whole->n; j += COLUMNS) {
+        int64_t columns = whole->n - j < COLUMNS ? whole->n - j : COLUMNS, p = 0;
+        do {
+            int64_t depth = whole->k - p < DEPTH ? whole->k - p : DEPTH;
+            const char *b = (const char *)operand[2] + (p * along_k + j * along_n) * item;
+            if (along_k == 1) /* read along memory */
+                for (int64_t i = 0; i < columns; i++)
+                    copy_strided(depth, item, b + i * along_n * item, 1, panel + i * item, columns);
+            else
+                for (int64_t i = 0; i < depth; i++)
+                    copy_strided(columns, item, b + i * along_k * item, along_n, panel + i * columns * item, 1);
+            fg_gemm tile = *whole;
+            tile.n = columns;
+            tile.k = depth;
+            tile.b_row = columns;
+            tile.accumulate = p > 0;
+            const char *a = (const char *)operand[1] + p * whole->a_column * item;
+            if (out_n == 1)
+                call->kernel.gemm(&tile, a, panel, (char *)operand[0] + j * item);
+            else
+                for (tile.m = 1; tile.m <= whole->m; tile.m++) { /* row by row, through a contiguous copy */
+                    fg_gemm row = tile;
+                    row.m = 1;
+                    char *c = (char *)operand[0] + ((tile.m - 1) * whole->c_row + j * out_n) * item;
+                    if (row.accumulate)
+                        copy_strided(columns, item, c, out_n, sums, 1);
+                    call->kernel.gemm(&row, a + (tile.m - 1) * whole->a_row * item, panel, sums);
+                    copy_strided(columns, item, sums, 1, c, out_n);
+                }
+            p += depth;
+        } while (p < whole->k);
+    }
+}
+
+/* The loops around a kernel. */
+static void run_outer(const fg_call *call, int axis, void *const *operand) {
+    if (axis == call->n_outer) {
+        call->run(call, operand);
+        return;
+    }
+    void *moved[N_OPERANDS];
+    memcpy(moved, operand, sizeof moved);
+    for (int64_t i = 0; i < call->outer_shape[axis]; i++) {
+        run_outer(call, axis + 1, moved);
+        for (int k = 0; k <= call->arity; k++)
+            moved[k] = (char *)moved[k] + call->outer_step[axis][k];
+    }
+}
+
+fg_watch *fg_watch_for(double nanoseconds, fg_watch *watch) { return nanoseconds > 1e6 ? watch : NULL; }
+
+void fg_plan_run(const fg_plan *plan, int64_t first, int64_t last, void *const *base, fg_watch *watch, int worker) {
+    for (const fg_call *call = plan->calls + first, *end = plan->calls + last; call < end; call++) {
+        void *operand[N_OPERANDS];
+        for (int i = 0; i < N_OPERANDS; i++) /* those past the arity repeat the first input: no branch */
+            operand[i] = (char *)base[call->buffer[i]] + call->offset[i];
+        if (call->n_outer)
+            run_outer(call, 0, operand);
+        else
+            call->run(call, operand);
+        if (watch) {
+            if (worker == 0)
+                fg_watch_look(watch);
+            if (atomic_load(&watch->cancelled))
+                return;
+        }
+    }
+}
+
+/* ---- binding -------------------------------------------------------------------------------------------- */
+
+static int fits(int64_t stride) { return stride == 0 || stride == 1; }
+
+static void bind_elementwise(fg_call *call, const fg_kernels *kernels, const fg_instruction *in, axes a) {
+    fg_rows *rows = &call->shape.rows;
+    int64_t stride[N_OPERANDS];
+    rows->width = pop(&a, stride);
+    memcpy(call->inner, stride, sizeof stride);
+    if (in->op == FG_OP_cast) {
+        call->run = run_cast;
+        set_outer(call, &a);
+        return;
+    }
+    call->kernel.rows = kernels->rows[in->op][in->dtype];
+    int direct = rows->width == 1 || stride[0] == 1;
+    for (int i = 1; i <= call->arity; i++) {
+        direct &= fits(stride[i]);
+        rows->splat |= stride[i] == 0 && rows->width > 1 ? 1u << (i - 1) : 0u;
+    }
+    rows->n_rows = 1;
+    call->run = direct ? run_rows : run_packed;
+    if (direct)
+        rows->n_rows = pop(&a, rows->stride);
+    set_outer(call, &a);
+}
+
+static void bind_fold(fg_call *call, const fg_kernels *kernels, const fg_program *p, const fg_instruction *in,
+                      int64_t n_lanes) {
+    fg_fold *fold = &call->shape.fold;
+    axes a = axes_of(p, in, 0, in->n_dims - 1, n_lanes);
+    const int reduced = in->n_dims - 1;
+    call->run = run_fold;
+    call->kernel.fold = kernels->fold[in->op][in->dtype];
+    fold->n = in->shape[reduced];
+    for (int i = 0; i < 2; i++) {
+        const fg_operand *o = &in->operand[i < call->arity ? 1 + i : 1];
+        fold->stride[i] = o->stride[reduced] * (p->buffers[o->buffer].is_lane ? n_lanes : 1);
+    }
+    fold->width = 1;
+    int wide = a.n > 0 && a.stride[a.n - 1][0] == 1;
+    for (int i = 1; wide && i <= call->arity; i++)
+        wide = fits(a.stride[a.n - 1][i]);
+    if (wide) {
+        int64_t stride[N_OPERANDS];
+        fold->width = pop(&a, stride);
+        for (int i = 1; i <= call->arity; i++)
+            fold->splat |= stride[i] == 0 ? 1u << (i - 1) : 0u;
+        if (call->arity == 1)
+            fold->splat |= fold->splat << 1;
+    }
+    set_outer(call, &a);
+}
+
+/* The kernel wants a left operand of any strides and a right one, the panel, of contiguous rows. So a lane value must
+ * stand right, and a single column is better a row: in both cases the product is computed transposed. */
+static void bind_matmul(fg_call *call, const fg_kernels *kernels, const fg_program *p, const fg_instruction *in,
+                        int64_t n_lanes) {
+    enum { BATCH, ROW, COLUMN, DEPTH };
+    int64_t stride[3][4];
+    int is_lane[3];
+    for (int i = 0; i < 3; i++) {
+        is_lane[i] = n_lanes > 1 && p->buffers[in->operand[i].buffer].is_lane;
+        for (int d = 0; d < 4; d++)
+            stride[i][d] = in->operand[i].stride[d] * (is_lane[i] ? n_lanes : 1);
+    }
+    if (is_lane[1] && is_lane[2]) { /* no matrix to load once for all lanes */
+        call->run = run_chain;
+        call->kernel.chain = kernels->chain[in->dtype];
+        call->shape.fold =
+            (fg_fold){.n = in->shape[DEPTH], .width = n_lanes, .stride = {stride[1][DEPTH], stride[2][DEPTH]}};
+        call->n_outer = 3;
+        for (int d = BATCH; d <= COLUMN; d++) {
+            call->outer_shape[d] = in->shape[d];
+            for (int k = 0; k < 3; k++)
+                call->outer_step[d][k] = stride[k][d] * call->item_size[0];
+        }
+        return;
+    }
+    const int transposed = is_lane[1] || (!is_lane[2] && in->shape[COLUMN] == 1 && in->shape[ROW] > 1);
+    const int left = transposed ? 2 : 1, right = 3 - left;
+    const int row = transposed ? COLUMN : ROW, column = transposed ? ROW : COLUMN;
+    if (transposed) {
+        int64_t buffer = call->buffer[1], offset = call->offset[1];
+        call->buffer[1] = call->buffer[2], call->offset[1] = call->offset[2];
+        call->buffer[2] = buffer, call->offset[2] = offset;
+    }
+
+    const int64_t step = is_lane[right] ? n_lanes : 1; /* of neighbouring columns in memory */
+    const int64_t along_n = stride[right][column], out_n = stride[0][column];
+    int outer = -1; /* columns as loops around the kernel, when only the lanes are contiguous */
+    call->kernel.gemm = kernels->gemm[in->dtype];
+    call->run = run_gemm;
+    call->shape.gemm = (fg_gemm){.m = in->shape[row],
+                                 .n = in->shape[column] * step,
+                                 .k = in->shape[DEPTH],
+                                 .a_row = stride[left][row],
+                                 .a_column = stride[left][DEPTH],
+                                 .b_row = stride[right][DEPTH],
+                                 .c_row = stride[0][row]};
+    if (in->shape[column] > 1 && (along_n != step || out_n != step)) {
+        if (is_lane[right]) {
+            outer = column;
+            call->shape.gemm.n = n_lanes;
+        } else {
+            call->run = run_gemm_packed;
+            call->inner[0] = out_n, call->inner[1] = stride[right][DEPTH], call->inner[2] = along_n;
+        }
+    }
+    const int loops[2] = {BATCH, outer}, operand[3] = {0, left, right};
+    for (int i = 0; i < 2; i++)
+        if (loops[i] >= 0 && in->shape[loops[i]] != 1) {
+            const int n = call->n_outer++;
+            call->outer_shape[n] = in->shape[loops[i]];
+            for (int k = 0; k < 3; k++)
+                call->outer_step[n][k] = stride[operand[k]][loops[i]] * call->item_size[0];
+        }
+}
+
+/* Lays out one instruction; 0 when it has nothing to do. */
+static int bind(fg_call *call, const fg_kernels *kernels, const fg_program *p, const fg_instruction *in,
+                int64_t n_lanes) {
+    *call = (fg_call){.arity = fg_op_arity(in->op), .dtype = in->dtype, .n_lanes = n_lanes};
+    const fg_op_kind kind = fg_op_kind_of(in->op);
+    const int is_sum = kind == FG_REDUCTION || in->op == FG_OP_dot || in->op == FG_OP_matmul;
+    for (int d = 0; d < in->n_dims - is_sum; d++)
+        if (in->shape[d] == 0)
+            return 0;
+    for (int i = 0; i < N_OPERANDS; i++) {
+        const fg_operand *o = &in->operand[i <= call->arity ? i : 1];
+        const fg_buffer *b = &p->buffers[o->buffer];
+        call->item_size[i] = (int)fg_item_size(b->dtype);
+        call->buffer[i] = o->buffer;
+        call->offset[i] = o->offset * call->item_size[i] * (b->is_lane ? n_lanes : 1);
+    }
+    if (kind == FG_ELEMENTWISE || in->op == FG_OP_cast)
+        bind_elementwise(call, kernels, in, axes_of(p, in, 0, in->n_dims, n_lanes));
+    else if (in->op == FG_OP_matmul)
+        bind_matmul(call, kernels, p, in, n_lanes);
+    else if (is_sum)
+        bind_fold(call, kernels, p, in, n_lanes);
+    else {
+        call->run = in->op == FG_OP_gather ? run_gather : run_scatter_add;
+        call->shape.n = in->shape[0];
+    }
+    return 1;
+}
+
+fg_status fg_plan_create(const fg_program *program, int64_t n_lanes, fg_plan *plan, fg_error *error) {
+    const fg_kernels *kernels = fg_active_kernels();
+    *plan = (fg_plan){.calls = fg_alloc((size_t)program->n_instructions, sizeof *plan->calls)};
+    if (!plan->calls)
+        return fg_fail(error, FG_OUT_OF_MEMORY, "no memory to bind %lld instructions",
+                       (long long)program->n_instructions);
+    for (int64_t i = 0; i < program->n_instructions; i++) {
+        plan->n_uniform = i == program->n_uniform ? plan->n_calls : plan->n_uniform;
+        plan->n_calls += bind(&plan->calls[plan->n_calls], kernels, program, &program->instructions[i],
+                              i < program->n_uniform ? 1 : n_lanes);
+    }
+    if (program->n_uniform == program->n_instructions)
+        plan->n_uniform = plan->n_calls;
+    return FG_OK;
+}
+
+void fg_plan_destroy(fg_plan *plan) {
+    fg_free(plan->calls);
+    plan->calls = NULL;
+}
