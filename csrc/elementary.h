@@ -343,6 +343,12 @@ FG_INLINE V FG(log1p)(V x) {
     return (V)((I)result | ((I)x & SIGN)); /* -0 */
 }
 
+/* log(1 + exp(x)), the larger of x and 0 above: no cancellation, so unlike logaddexp it needs no longer arithmetic */
+FG_INLINE V FG(softplus)(V x) {
+    V power = FG(exp)(-FG(abs)(x)), u = 1 + power;
+    return N(at_least)(x, 0) + N(log_of_sum)(u, power - (u - 1));
+}
+
 /* the lanes of the mask replaced by libm's values */
 static __attribute__((noinline, cold, unused)) void N(by_libm)(V *result, V x, I mask, S (*function)(S)) {
     for (size_t i = 0; i < sizeof x / sizeof x[0]; i++)

@@ -24,6 +24,10 @@ BOTH = pytest.mark.parametrize("dtype", FLOATS)
 SIZES = [0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 127, 128, 129]
 
 
+def softplus(x):
+    return np.log1p(np.exp(x)) if np.iscomplexobj(x) else np.logaddexp(0, x)
+
+
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
@@ -38,6 +42,7 @@ REFERENCE = {
     "negative_multiply": lambda a, b: -(a * b),
     "multiply_guarded": lambda a, b: np.where(a == 0, 0, a * b),
     "sigmoid": sigmoid,
+    "softplus": softplus,
 }
 FUSED = {"multiply_add", "multiply_subtract", "negative_multiply_add"}  # rounded once or twice
 ANY_ZERO = {"maximum", "minimum", "sign"}  # the sign of a zero is not NumPy's
@@ -83,6 +88,7 @@ EXACT = {
     "cos": mpmath.cos,
     "tan": mpmath.tan,
     "tanh": limited(mpmath.tanh, -200, always(-1), 200, always(1)),
+    "softplus": limited(lambda x: mpmath.log1p(mpmath.exp(x)), -2000, always(0), 2000, lambda x: x),
     "sigmoid": limited(lambda x: 1 / (1 + mpmath.exp(-x)), -2000, always(0), 2000, always(1)),
     "logaddexp": exact_logaddexp,
     "power": exact_power,
@@ -265,7 +271,8 @@ def error_in_ulp(value, exact, dtype):
         return 0.0 if np.array_equal(rounded, value, equal_nan=True) else math.inf
     if not np.isfinite(value):
         return math.inf
-    return abs(float((mpmath.mpf(float(value)) - exact) / mpmath.mpf(float(np.spacing(abs(rounded))))))
+    below = abs(rounded) - np.nextafter(abs(rounded), dtype(0)) if rounded else np.finfo(dtype).smallest_subnormal
+    return abs(float((mpmath.mpf(float(value)) - exact) / mpmath.mpf(float(below))))
 
 
 @BOTH

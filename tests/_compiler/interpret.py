@@ -48,6 +48,7 @@ MEANING: dict[str, Callable[..., np.ndarray]] = {
     "negative_multiply": lambda a, b: -(a * b),
     "multiply_guarded": lambda a, b: np.where(a == 0, 0, a * b),
     "sigmoid": sigmoid,
+    "softplus": lambda a: np.logaddexp(0.0, a),
     "isnan": lambda a: truth(np.isnan(a), a),
     "isfinite": lambda a: truth(np.isfinite(a), a),
     "logical_not": lambda a: truth(a == 0, a),

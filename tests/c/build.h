@@ -201,6 +201,7 @@ static inline builder mixture(int dtype) {
 
 /* ---- the oracle ----------------------------------------------------------------------------------------- */
 
+static inline double oracle_softplus(double a) { return fmax(a, 0) + log1p(exp(-fabs(a))); }
 static inline double oracle_sigmoid(double a) { return 1 / (1 + exp(-a)); }
 static inline double oracle_logaddexp(double a, double b) {
     return a == b ? a + log(2.0) : fmax(a, b) + log1p(exp(-fabs(a - b)));

@@ -372,7 +372,8 @@ def _binary(op: str) -> Callable[[Operand, Operand], Node]:
 
 
 sqrt, exp, expm1, log, log1p = map(_unary, ("sqrt", "exp", "expm1", "log", "log1p"))
-sin, cos, tan, tanh, sigmoid = map(_unary, ("sin", "cos", "tan", "tanh", "sigmoid"))
+sin, cos, tan, tanh = map(_unary, ("sin", "cos", "tan", "tanh"))
+sigmoid, softplus = map(_unary, ("sigmoid", "softplus"))
 absolute, sign, logical_not, isfinite = map(_unary, ("absolute", "sign", "logical_not", "isfinite"))
 less, greater, equal, not_equal = map(_binary, ("less", "greater", "equal", "not_equal"))
 maximum, minimum, logical_or, logaddexp = map(_binary, ("maximum", "minimum", "logical_or", "logaddexp"))

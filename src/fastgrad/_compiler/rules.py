@@ -111,6 +111,7 @@ PARTIALS: dict[str, Callable[..., tuple[Partial, ...]]] = {
     "tan": lambda a, y: (1 + y * y,),
     "tanh": lambda a, y: (1 - y * y,),
     "sigmoid": lambda a, y: (y * (1 - y),),
+    "softplus": lambda a, y: (sigmoid(a),),
     "logaddexp": lambda a, b, y: (_weight(a, b), _weight(b, a)),
 }
 

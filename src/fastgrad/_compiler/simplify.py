@@ -100,6 +100,7 @@ NUMPY: dict[str, Callable[..., Any]] = {
     "negative_multiply_add": lambda a, b, c: c - a * b,
     "negative_multiply": lambda a, b: -(a * b),
     "multiply_guarded": lambda a, b: np.where(a == 0, 0, a * b),
+    "softplus": lambda a: np.logaddexp(0.0, a),
     "sigmoid": lambda a: np.where(a < 0, np.exp(a) / (1 + np.exp(a)), 1 / (1 + np.exp(-a))),
 }
 STRUCTURAL: dict[str, Callable[..., Any]] = {
@@ -320,17 +321,24 @@ def _log(a: Node) -> Node | None:
             return graph.logaddexp(x, y)
         z = x if x is not None else y
         if z is not None and _one_plus(a) is not None:
-            return graph.logaddexp(0.0, z)
+            return graph.softplus(z)
     if a.op == "subtract" and uniform(a.inputs[0]) == 1:
         z = _inner("sigmoid", a.inputs[1])
-        return -graph.logaddexp(0.0, z) if z is not None else None
+        return -graph.softplus(z) if z is not None else None
     z = _inner("sigmoid", a)
-    return -graph.logaddexp(0.0, -z) if z is not None else None
+    return -graph.softplus(-z) if z is not None else None
+
+
+def _logaddexp(a: Node, b: Node) -> Node | None:
+    for x, y in ((a, b), (b, a)):
+        if uniform(x) == 0:
+            return graph.softplus(y)
+    return None
 
 
 def _log1p(a: Node) -> Node | None:
     z = _inner("exp", a)
-    return graph.logaddexp(0.0, z) if z is not None else None
+    return graph.softplus(z) if z is not None else None
 
 
 # ---- views and what moves elements
@@ -470,6 +478,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "where": (_where,),
     "log": (_log,),
     "log1p": (_log1p,),
+    "logaddexp": (_logaddexp,),
     "logical_not": (lambda a: a.inputs[0] if a.op == "logical_not" and a.inputs[0].is_bool else None,),
     "reshape": (_reshape,),
     "transpose": (_transpose,),
