@@ -173,11 +173,11 @@ FG_INLINE vf64 long_log(vf64 f, vf64 f_low, vf64 k, vf64 *low) {
 
 /* the special cases of pow for a result found from |x| alone */
 FG_INLINE vf64 pow_special(vf64 x, vf64 y, vf64 result) {
-    vf64 size = fg_abs_f64(x), zero = splat_f64(0), infinite = splat_f64(INFINITY);
+    vf64 size = fg_abs_f64(x), zero = splat_f64(0), infinite = splat_f64((double)INFINITY);
     vi64 whole = fg_floor_f64(y) == y, odd = whole & (fg_floor_f64(0.5 * y) != 0.5 * y);
-    result = pick_f64((size == 0) | (size == INFINITY), pick_f64((size == 0) == (y < 0), infinite, zero), result);
+    result = pick_f64((size == 0) | (size == (double)INFINITY), pick_f64((size == 0) == (y < 0), infinite, zero), result);
     result = (vf64)((vi64)result ^ ((vi64)x & odd & INT64_MIN));
-    result = pick_f64((x < 0) & (size < INFINITY) & ~whole, splat_f64(NAN), result);
+    result = pick_f64((x < 0) & (size < (double)INFINITY) & ~whole, splat_f64((double)NAN), result);
     result = pick_f64((x != x) | (y != y), x + y, result);
     return pick_f64((x == 1) | (y == 0), splat_f64(1), result);
 }
@@ -205,7 +205,7 @@ FG_INLINE vf64 short_pow(vf64 x, vf64 y) {
     vf64 k, f = split_f64(fg_abs_f64(x), &k) - 1, s = ratio_f64(f, 2 + f), z = s * s;
     vf64 log = k * (LN2_HIGH_f64 + LN2_LOW_f64) + (2 * s + s * z * FIT_f64(z, SHORT_LOG));
     vf64 times = at_least_f64(at_most_f64(y, 0x1p65), -0x1p65);
-    vf64 high = at_least_f64(at_most_f64(log * times, 2 * EXP_MOST_f32), 2 * EXP_LEAST_f32);
+    vf64 high = at_least_f64(at_most_f64(log * times, 2 * (double)EXP_MOST_f32), 2 * (double)EXP_LEAST_f32);
     vf64 n = nearest_f64(high * LOG2_E_f64), r = high - n * (LN2_HIGH_f64 + LN2_LOW_f64);
     return pow_special(x, y, (1 + (r + r * r * FIT_f64(r, SHORT_EXP))) * exp2i_f64(n));
 }
@@ -234,7 +234,7 @@ FG_INLINE vf64 fg_logaddexp_f64(vf64 x, vf64 y) {
     vf64 log_low, log_high = long_log(f, u_low, k, &log_low);
     vf64 sum = greater + log_high, log_in_sum = sum - greater;
     vf64 sum_low = (greater - (sum - log_in_sum)) + (log_high - log_in_sum);
-    vf64 result = pick_f64(fg_abs_f64(greater) < INFINITY, sum + (sum_low + log_low), greater);
+    vf64 result = pick_f64(fg_abs_f64(greater) < (double)INFINITY, sum + (sum_low + log_low), greater);
     return pick_f64((x != x) | (y != y), x + y, result);
 }
 
@@ -319,7 +319,7 @@ FG_INLINE V FG(sigmoid)(V x) {
 /* k log 2 + log(1 + f + low), for -1/4 <= f < 1/2: with s = f / (2 + f) the latter is 2 atanh(s), written so
  * that the leading f is exact (the form of fdlibm) */
 FG_INLINE V N(log_of_parts)(V f, V low, V k) {
-    V s = N(ratio)(f, 2 + f), z = s * s, half = 0.5f * f * f;
+    V s = N(ratio)(f, 2 + f), z = s * s, half = (S)0.5 * f * f;
     V rest = s * (half + z * POLYNOMIAL(z, LOG)) + (k * N(LN2_LOW) + low);
     return k * N(LN2_HIGH) - ((half - rest) - f);
 }
@@ -370,7 +370,7 @@ FG_INLINE V N(turn_parts)(V x, V *n, V *low) {
 FG_INLINE V N(turned_sin)(V x, int quarters) {
     V n, low, r = N(turn_parts)(x, &n, &low), z = r * r;
     V sin = r + (r * z * POLYNOMIAL(z, SIN) + low);
-    V cos = 1 - (z * (0.5f - z * POLYNOMIAL(z, COS)) + r * low);
+    V cos = 1 - (z * ((S)0.5 - z * POLYNOMIAL(z, COS)) + r * low);
     I quadrant = (I)N(integer)(n) + quarters;
     return (V)((I)N(pick)((quadrant & 1) != 0, cos, sin) ^ ((quadrant << (8 * sizeof(S) - 2)) & SIGN));
 }

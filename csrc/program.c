@@ -170,7 +170,8 @@ static int overlap(const fg_buffer *a, int64_t a_low, int64_t a_high, const fg_b
 }
 
 static fg_status verify(const fg_program *p, fg_instruction *in, int64_t number, fg_error *error) {
-    const int kind = operations[in->op].kind, arity = operations[in->op].arity;
+    const fg_op_kind kind = operations[in->op].kind;
+    const int arity = operations[in->op].arity;
     const long long n = (long long)number;
     const int is_table = in->op == FG_OP_gather || in->op == FG_OP_scatter_add;
     const int n_reduced = kind == FG_REDUCTION || in->op == FG_OP_dot || in->op == FG_OP_matmul;

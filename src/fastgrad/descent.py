@@ -191,7 +191,8 @@ class Result:
     @property
     def success(self) -> Any:
         """Whether the descent converged, for each instance."""
-        return self.status == CONVERGED
+        converged = self.status == CONVERGED
+        return converged if self.is_batch else bool(converged)
 
     @property
     def message(self) -> str:
@@ -304,7 +305,7 @@ def minimize(
     >>> def rosenbrock(x):
     ...     return 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2
     >>> starts = np.random.default_rng(0).uniform(-2, 2, (1000, 2))
-    >>> res = fg.minimize(rosenbrock, starts, in_axes=0, learning_rate=0.05, maxiter=20_000)
+    >>> res = fg.minimize(rosenbrock, starts, in_axes=0, learning_rate=0.02, maxiter=20_000)
     >>> bool(res.success.all()), res.best.x.round(3)
     (True, array([1., 1.]))
     """
