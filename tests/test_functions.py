@@ -614,3 +614,9 @@ def test_a_decorated_method_gets_its_object():
 def test_in_axes_that_are_not_axes_are_named(in_axes):
     with pytest.raises(TypeError, match="in_axes"):
         fg.vmap(np.sum, in_axes=in_axes)(np.ones((2, 2)))
+
+
+def test_an_inner_transform_of_constants_may_refer_to_the_outer_argument():
+    inner = np.array([2.0, 3.0])
+    outer = fg.grad(lambda a: np.sum(fg.grad(lambda b: np.sum(a * b * b))(inner)))
+    assert_array_equal(outer(np.ones(2)), 2 * inner)

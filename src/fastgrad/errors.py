@@ -20,6 +20,10 @@ class TraceError(TypeError):
     """A traced function does something that cannot be recorded, such as branching on a value."""
 
 
+class LeakError(TraceError):
+    """A traced array is used outside the trace that it belongs to."""
+
+
 class TraceAttributeError(TraceError, AttributeError):
     """A traced array lacks this attribute; an AttributeError too, so that `hasattr` answers False."""
 
@@ -52,6 +56,13 @@ def _describe(met: str, cure: str) -> str:
 def trace_error(met: str, cure: str = "") -> TraceError:
     """The error for what a trace cannot record: what was met, where, and the cure."""
     return TraceError(_describe(met, cure))
+
+
+def leak_error(where: str = "") -> LeakError:
+    """The error for a traced array in another trace; `where` stands for the line when that is known better."""
+    met = "a traced array from another call of a differentiated function is used here"
+    cure = "pass it as an argument or return it; do not keep it in a global, a closure or an attribute"
+    return LeakError(f"{where}: {met}\n  cure: {cure}" if where else _describe(met, cure))
 
 
 def attribute_error(met: str, cure: str = "") -> TraceAttributeError:

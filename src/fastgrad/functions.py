@@ -22,8 +22,8 @@ from ._compiler.autodiff import value_and_gradient
 from ._compiler.compile import Compiled, compile_graph
 from ._compiler.graph import Graph, Node, inline
 from ._compiler.simplify import simplify
-from ._compiler.trace import Input, Traced, trace
-from .errors import ShapeError
+from ._compiler.trace import Input, Traced, enclosing_builder, trace
+from .errors import LeakError, ShapeError
 
 MOST_SIGNATURES = 256  # remembered by one transform
 
@@ -185,7 +185,13 @@ class Transform(_core.Function):
             return self._inlined(call)
         runner = self.known.get(call.signature)
         if runner is None:
-            runner = self._compile(call)
+            try:
+                runner = self._compile(call)
+            except LeakError:  # none of the arguments is traced, but fun refers to arrays of a trace under way
+                call.builder = enclosing_builder()
+                if call.builder is None:
+                    raise
+                return self._inlined(call)
             self.keep(call.signature, runner)
         self.remember(runner)
         outputs = [np.empty(call.batch_shape + shape, dtype) for shape, dtype in runner.results]

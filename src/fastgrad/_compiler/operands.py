@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import refused_class
-from ..errors import shape_error, trace_error
+from ..errors import leak_error, shape_error, trace_error
 from . import graph
 from .graph import FLOAT32, FLOAT64, Node, Shape
 
@@ -63,7 +63,7 @@ def operands(*values: Any) -> list[Node]:
         kind = type(value)
         if kind is Node:
             if builder is not None and builder is not value.builder:
-                raise trace_error(LEAK, LEAK_CURE)
+                raise leak_error()
             builder = value.builder
             dtypes.append(BOOL if value.is_bool else value.dtype)
         elif kind is float or kind is int:
@@ -86,8 +86,6 @@ def operands(*values: Any) -> list[Node]:
 
 
 NOT_AN_ARRAY = "a traced value stands where NumPy needs a constant"
-LEAK = "a traced array from another call of a differentiated function is used here"
-LEAK_CURE = "pass it as an argument or return it; do not keep it in a global, a closure or an attribute"
 
 
 def _float_of(dtypes: list[Any], values: Sequence[Any]) -> np.dtype:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import shape_error, trace_error
+from ..errors import leak_error, shape_error, trace_error
 from . import graph
 from .graph import ELEMENTWISE, FLOAT64, Node
 from .layout import (
@@ -33,8 +33,6 @@ from .layout import (
 )
 from .operands import (
     FUNCTIONS,
-    LEAK,
-    LEAK_CURE,
     NO_VALUE,
     _float_of,
     as_node,
@@ -157,7 +155,7 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Node:
     if type(condition) is not Node:
         condition = a.builder.copied_constant(condition, a.dtype)
     elif condition.builder is not a.builder:
-        raise trace_error(LEAK, LEAK_CURE)
+        raise leak_error()
     shape = common_shape("where", condition.shape, a.shape, b.shape)
     chosen = (graph.cast(condition, a.dtype), a, b)
     return a.builder.make("where", tuple([graph.broadcast(node, shape) for node in chosen]))

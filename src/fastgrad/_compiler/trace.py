@@ -7,17 +7,18 @@ of them means stands in surface.py; here are the wrapping and the errors for wha
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
 
-from ..errors import TraceError, attribute_error, nearest, trace_error
+from ..errors import TraceError, attribute_error, leak_error, nearest, trace_error
 from . import tree
 from .graph import FLOAT32, FLOAT64, Builder, Graph, Node, Shape
 from .layout import broadcast_to, index
-from .operands import FUNCTIONS, LEAK, LEAK_CURE, NO_VALUE
+from .operands import FUNCTIONS, NO_VALUE
 from .surface import CURES, METHODS, REDUCTIONS, UFUNCS, VIEWS
 
 
@@ -69,6 +70,7 @@ def trace(
         inputs.append(builder.input(tuple(leaf.shape), dtype, np.dtype(leaf.dtype) == bool))
         return Traced(inputs[-1], is_shared=True)
 
+    _open_builders().append(builder)
     try:
         value = fun(*[tree.map_leaves(stand_in, argument) for argument in arguments])
         leaves, structure = tree.flatten(value)
@@ -80,14 +82,32 @@ def trace(
             raise error.__cause__ from None
         raise
     finally:
+        _open_builders().pop()
         builder.is_open = not owned
     return Graph(tuple(inputs), tuple(outputs), structure, name)
+
+
+_threads = threading.local()
+
+
+def _open_builders() -> list[Builder]:
+    """Those of the traces that are under way in this thread, the innermost last."""
+    if not hasattr(_threads, "builders"):
+        _threads.builders = []
+    builders: list[Builder] = _threads.builders
+    return builders
+
+
+def enclosing_builder() -> Builder | None:
+    """That of the trace under way, if any."""
+    builders = _open_builders()
+    return builders[-1] if builders else None
 
 
 def _output(value: Any, builder: Builder, fun: Callable[..., Any], path: str) -> Node:
     if isinstance(value, Traced):
         if value._node.builder is not builder:
-            raise TraceError(f"{_place(fun, path)}: {LEAK}\n  cure: {LEAK_CURE}")
+            raise leak_error(_place(fun, path))
         return value._node
     try:
         array = np.asarray(value)
@@ -274,7 +294,7 @@ def _unwrap(value: Any) -> Any:
     if type(value) is Traced:
         node = value._node
         if not node.builder.is_open:
-            raise trace_error(LEAK, LEAK_CURE)
+            raise leak_error()
         return node
     if type(value) in (list, tuple):
         return type(value)([_unwrap(item) for item in value])
