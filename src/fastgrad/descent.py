@@ -23,7 +23,7 @@ from ._compiler.simplify import simplify
 from ._compiler.trace import trace
 from ._progress import Progress
 from .errors import ShapeError
-from .functions import Arguments, Transform
+from .functions import Arguments, Transform, collector_at_rest
 
 # ---- methods
 
@@ -405,11 +405,12 @@ class _Problem:
         compiled: tuple[Compiled, Compiled] | None = prepared.known.get(key) if prepared else None
         if compiled is None:
             source = prepared.fun if prepared else fun
-            graph = trace(source, call.leaves_to_trace(), name=getattr(fun, "__name__", "fun"))
-            both = value_and_gradient(simplify(graph, fuse=False), [0])
-            value = cast(both.outputs[0], both.inputs[0].dtype)  # data may be float64 where x is float32
-            both = dataclasses.replace(both, outputs=(value, both.outputs[1]))
-            compiled = self._compiled(both, slice(None)), self._compiled(both, slice(1, None))
+            with collector_at_rest():
+                graph = trace(source, call.leaves_to_trace(), name=getattr(fun, "__name__", "fun"))
+                both = value_and_gradient(simplify(graph, fuse=False), [0])
+                value = cast(both.outputs[0], both.inputs[0].dtype)  # data may be float64 where x is float32
+                both = dataclasses.replace(both, outputs=(value, both.outputs[1]))
+                compiled = self._compiled(both, slice(None)), self._compiled(both, slice(1, None))
             if prepared:
                 prepared.keep(key, compiled)
         self.value_and_gradient, self.gradient = compiled

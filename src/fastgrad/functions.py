@@ -7,10 +7,12 @@ for a known one the program runs. Called while another function is being traced,
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import gc
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -133,6 +135,18 @@ def _gradient_graph(graph: Graph, wrt: Sequence[Sequence[int]]) -> Graph:
     return Graph(both.inputs, both.outputs[1:], both.structure, both.name)
 
 
+@contextlib.contextmanager
+def collector_at_rest() -> Iterator[None]:
+    """While a graph grows: the collector would look through all of it again and again, and find nothing."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 class Transform(_core.Function):
     """A callable made of a function and what to do with its graph."""
 
@@ -209,8 +223,10 @@ class Transform(_core.Function):
         return simplify(graph)
 
     def _compile(self, call: Arguments) -> _core.Runner:
-        graph = self._graph(call)
-        return make_runner(compile_graph(graph, call.is_lane), call, self._assembly(call, graph), self.kind)
+        with collector_at_rest():
+            graph = self._graph(call)
+            compiled = compile_graph(graph, call.is_lane)
+        return make_runner(compiled, call, self._assembly(call, graph))
 
     def _assembly(self, call: Arguments, graph: Graph) -> tree.Structure:
         """How the outputs of the graph are nested in the result."""
@@ -244,7 +260,7 @@ def _rebuild(kind: str, fun: Callable[..., Any], argnums: Any, in_axes: Any) -> 
     return makers[kind](fun, argnums) if kind in makers else vmap(fun, in_axes)
 
 
-def make_runner(compiled: Compiled, call: Arguments, structure: tree.Structure, kind: str) -> _core.Runner:
+def make_runner(compiled: Compiled, call: Arguments, structure: tree.Structure) -> _core.Runner:
     """What runs a compiled program for arguments like those of `call`."""
     is_pair = structure == tree.structure_of(tuple, [tree.LEAF, tree.LEAF])
     assemble = None if structure == tree.LEAF else functools.partial(tree.unflatten, structure)

@@ -23,6 +23,7 @@ Operations and their attributes (elementwise operations need operands of exactly
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -172,7 +173,7 @@ class Graph:
     structure: Structure = LEAF
     name: str = "function"
 
-    @property
+    @functools.cached_property
     def nodes(self) -> list[Node]:
         """All nodes that the outputs need, operands first."""
         return ancestors(self.outputs)
