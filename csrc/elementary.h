@@ -175,7 +175,8 @@ FG_INLINE vf64 long_log(vf64 f, vf64 f_low, vf64 k, vf64 *low) {
 FG_INLINE vf64 pow_special(vf64 x, vf64 y, vf64 result) {
     vf64 size = fg_abs_f64(x), zero = splat_f64(0), infinite = splat_f64((double)INFINITY);
     vi64 whole = fg_floor_f64(y) == y, odd = whole & (fg_floor_f64(0.5 * y) != 0.5 * y);
-    result = pick_f64((size == 0) | (size == (double)INFINITY), pick_f64((size == 0) == (y < 0), infinite, zero), result);
+    result =
+        pick_f64((size == 0) | (size == (double)INFINITY), pick_f64((size == 0) == (y < 0), infinite, zero), result);
     result = (vf64)((vi64)result ^ ((vi64)x & odd & INT64_MIN));
     result = pick_f64((x < 0) & (size < (double)INFINITY) & ~whole, splat_f64((double)NAN), result);
     result = pick_f64((x != x) | (y != y), x + y, result);
