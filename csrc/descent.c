@@ -55,15 +55,15 @@ static void set_element(const descent_run *run, void *array, int64_t i, double v
 
 /* ---- lanes ---------------------------------------------------------------------------------------------- */
 
-/* Loads the next instance of the queue into a lane; 0 when there is none: the lane idles from then on. */
-static int fill_lane(descent_run *run, block *b, int64_t lane, int64_t now) {
+/* Loads the next instance of the queue into a lane; when there is none, the lane idles from then on. */
+static void fill_lane(descent_run *run, block *b, int64_t lane, int64_t now) {
     const fg_descent *d = run->d;
     const fg_program *p = d->program;
     const int64_t instance = atomic_fetch_add(&run->next, 1);
     if (instance >= d->batch) {
         b->instance[lane] = -1;
         set_element(run, b->frozen, lane, 1);
-        return 0;
+        return;
     }
     b->instance[lane] = instance;
     b->born[lane] = now;
@@ -87,7 +87,6 @@ static int fill_lane(descent_run *run, block *b, int64_t lane, int64_t now) {
         for (int64_t i = lane; i < run->size * run->n_lanes; i += run->n_lanes)
             set_element(run, b->best_x, i, element(run, x, i));
     }
-    return 1;
 }
 
 static void write_lane(descent_run *run, block *b, int64_t lane, int64_t nit, fg_outcome outcome) {

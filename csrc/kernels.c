@@ -61,7 +61,6 @@
 extern const fg_kernels PASTE(fg_kernels_, FG_ISA);
 const fg_kernels PASTE(fg_kernels_, FG_ISA) = {
     .name = STRINGIFY(FG_ISA),
-    .vector_bytes = FG_VEC_BYTES,
     .rows =
         {
 #define ELEMENTWISE(name, arity, expression) [FG_OP_##name] = BOTH(rows_##name),

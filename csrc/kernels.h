@@ -75,7 +75,6 @@ typedef void (*fg_prepare_kernel)(const fg_prepare *prepare);
 
 typedef struct {
     const char *name;
-    int vector_bytes;
     fg_rows_kernel rows[FG_N_OPS][FG_N_FLOATS]; /* NULL where the operation is not elementwise */
     fg_fold_kernel fold[FG_N_OPS][FG_N_FLOATS]; /* reductions and dot */
     fg_gemm_kernel gemm[FG_N_FLOATS];

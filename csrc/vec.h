@@ -68,9 +68,6 @@ FG_INLINE vf32 pick_f32(vi32 m, vf32 u, vf32 v) { return (vf32)((m & (vi32)u) | 
 FG_INLINE vf64 fg_sqrt_f64(vf64 x) { FG_BODY(vf64, FG_X86(sqrt_pd)(x), vsqrtq_f64(x), __builtin_sqrt(x[i])); }
 FG_INLINE vf32 fg_sqrt_f32(vf32 x) { FG_BODY(vf32, FG_X86(sqrt_ps)(x), vsqrtq_f32(x), __builtin_sqrtf(x[i])); }
 FG_INLINE vf64 fg_floor_f64(vf64 x) { FG_BODY(vf64, FG_X86(floor_pd)(x), vrndmq_f64(x), __builtin_floor(x[i])); }
-FG_INLINE vf32 fg_floor_f32(vf32 x) { FG_BODY(vf32, FG_X86(floor_ps)(x), vrndmq_f32(x), __builtin_floorf(x[i])); }
-FG_INLINE vf64 fg_ceil_f64(vf64 x) { FG_BODY(vf64, FG_X86(ceil_pd)(x), vrndpq_f64(x), __builtin_ceil(x[i])); }
-FG_INLINE vf32 fg_ceil_f32(vf32 x) { FG_BODY(vf32, FG_X86(ceil_ps)(x), vrndpq_f32(x), __builtin_ceilf(x[i])); }
 
 /* the lesser and the greater of a limit and x; a NaN in x stays */
 FG_INLINE vf64 at_most_f64(vf64 x, double limit) {

@@ -15,37 +15,20 @@ CORE = ROOT / "csrc"
 PACKAGE = ROOT / "src" / "fastgrad"
 C_FILES = sorted([*CORE.glob("*.[ch]"), *CORE.glob("*.def")])
 
+KERNELS = ["kernels", "vec", "elementary"] + [f"kernel_{part}" for part in ("memory", "rows", "fold", "gemm", "step")]
+
 # Every file includes headers of its own floor's part or of lower floors only.
 C_FLOORS = [
     ["fastgrad", "ops", "updates"],
     ["status", "alloc"],
     ["pool", "program"],
-    [
-        "kernels",
-        "vec",
-        "elementary",
-        "kernel_memory",
-        "kernel_rows",
-        "kernel_fold",
-        "kernel_gemm",
-        "kernel_step",
-        "cpu",
-    ],
+    [*KERNELS, "cpu"],
     ["plan"],
     ["machine"],
     ["descent"],
 ]
 C_SIBLINGS = {  # what a part of a floor may use of its own floor
-    "kernels": {
-        "kernels",
-        "vec",
-        "elementary",
-        "kernel_memory",
-        "kernel_rows",
-        "kernel_fold",
-        "kernel_gemm",
-        "kernel_step",
-    },
+    "kernels": set(KERNELS),
     "elementary": {"vec", "elementary"},
     "cpu": {"kernels"},
     "fastgrad": {"ops", "updates"},

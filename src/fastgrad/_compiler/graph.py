@@ -372,10 +372,9 @@ def _binary(op: str) -> Callable[[Operand, Operand], Node]:
     return lambda a, b: elementwise(op, a, b)
 
 
-sqrt, exp, expm1, log, log1p = map(_unary, ("sqrt", "exp", "expm1", "log", "log1p"))
-sin, cos, tan, tanh = map(_unary, ("sin", "cos", "tan", "tanh"))
+sqrt, exp, log, sin, cos = map(_unary, ("sqrt", "exp", "log", "sin", "cos"))
 sigmoid, softplus = map(_unary, ("sigmoid", "softplus"))
-absolute, sign, logical_not, isfinite = map(_unary, ("absolute", "sign", "logical_not", "isfinite"))
+absolute, sign, isfinite = map(_unary, ("absolute", "sign", "isfinite"))
 less, greater, equal, not_equal = map(_binary, ("less", "greater", "equal", "not_equal"))
 maximum, minimum, logical_or, logaddexp = map(_binary, ("maximum", "minimum", "logical_or", "logaddexp"))
 multiply_guarded = _binary("multiply_guarded")
