@@ -65,7 +65,8 @@ def _rosenbrock(method: str, size: int, rows: int, steps: int, targets: dict[str
         differences = partial(loops.python_differences, problems.rosenbrock_scalars)
         sides["python differences"] = partial(_python, X, differences, steps)
     name = f"{method} d={size}, {_starts(rows)}, {steps:,} steps"
-    return Case(name, "ns a start and step", sides, targets, rtol=1e-6, atol=1e-7)
+    # of 100,000 starts a few end 5e-7 apart: Adam amplifies rounding where a gradient changes its sign
+    return Case(name, "ns a start and step", sides, targets, rtol=1e-6, atol=1e-6)
 
 
 def _stopping(rows: int, most: int) -> Case:
