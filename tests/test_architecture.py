@@ -39,6 +39,7 @@ FLOORS = [
     ["errors", "_core"],
     ["_arrays", "_machine", "_progress"],
     ["_compiler"],
+    ["transform"],
     ["functions"],
     ["descent"],
     ["plot"],

@@ -8,11 +8,24 @@ from . import plot
 from ._machine import get_num_threads, set_num_threads, show_config
 from .descent import GD, Adam, History, Momentum, Result, minimize
 from .errors import IndexingError, ShapeError, TraceError
-from .functions import grad, value_and_grad, vmap
+from .functions import (
+    derivative,
+    grad,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    partial,
+    stop_gradient,
+    value_and_grad,
+    vjp,
+    vmap,
+)  # fmt: skip
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "GD", "Adam", "History", "IndexingError", "Momentum", "Result", "ShapeError", "TraceError", "get_num_threads",
-    "grad", "minimize", "plot", "set_num_threads", "show_config", "value_and_grad", "vmap",
+    "GD", "Adam", "History", "IndexingError", "Momentum", "Result", "ShapeError", "TraceError", "derivative",
+    "get_num_threads", "grad", "hessian", "hvp", "jacobian", "jvp", "minimize", "partial", "plot", "set_num_threads",
+    "show_config", "stop_gradient", "value_and_grad", "vjp", "vmap",
 ]  # fmt: skip

@@ -46,6 +46,7 @@ class Program:
 class Runner:
     program: Program
     results: Sequence[tuple[tuple[int, ...], np.dtype]]
+    structure: Any
     assemble: Callable[[list[Any]], Any] | None
     def __init__(
         self,
@@ -54,6 +55,7 @@ class Runner:
         outputs: Sequence[tuple[tuple[int, ...], np.dtype]],
         is_lane: Sequence[bool],
         statics: tuple[tuple[Any] | None, ...] | None,
+        structure: Any,
         assemble: Callable[[list[Any]], Any] | None,
         is_pair: bool,
     ) -> None: ...

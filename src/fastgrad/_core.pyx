@@ -310,16 +310,19 @@ cdef class Runner:
     """
     cdef readonly Program program
     cdef readonly object results    # (shape, dtype) of each, without the batch axis
+    cdef readonly object structure  # how the results are nested in what the caller sees, for those who have to know
     cdef readonly object assemble   # list of results -> what the caller sees; None when the one result is it
-    cdef tuple statics
+    cdef tuple statics, made_of
     cdef _Spec inputs[MOST]
     cdef _Spec outputs[MOST]
     cdef int n_arguments
     cdef bint is_batch, is_fast, is_pair
 
-    def __cinit__(self, Program program, inputs, outputs, is_lane, statics, assemble, is_pair):
+    def __cinit__(self, Program program, inputs, outputs, is_lane, statics, structure, assemble, is_pair):
         cdef int i, k
+        self.made_of = (program, inputs, outputs, is_lane, statics, structure, assemble, is_pair)
         self.program = program
+        self.structure = structure
         self.assemble = assemble
         self.results = outputs
         self.is_batch = any(is_lane)
@@ -334,6 +337,9 @@ cdef class Runner:
             self.inputs[i] = _spec(shape, dtype, is_lane[i])
         for i, (shape, dtype) in enumerate(outputs):
             self.outputs[i] = _spec(shape, dtype, self.is_batch)
+
+    def __reduce__(self):
+        return Runner, self.made_of
 
     cdef bint accepts(self, tuple args, np.npy_intp *batch):
         """Whether these are arrays as the program wants them; `batch` is their number of instances."""
@@ -370,8 +376,34 @@ cdef class Runner:
                     return False
         return True
 
-    cdef object call(self, tuple args, np.npy_intp batch):
-        """Run on arguments that are accepted."""
+    cdef bint accepts_out(self, tuple args, tuple out, np.npy_intp batch):
+        """Whether the program can write its results into these arrays."""
+        cdef int i, k
+        cdef _Spec *spec
+        cdef np.npy_intp *shape
+        cdef object x, other
+        if len(out) != self.program.n_outputs:
+            return False
+        for i, x in enumerate(out):
+            spec = &self.outputs[i]
+            if (not np.PyArray_CheckExact(x) or np.PyArray_TYPE(x) != spec.type_num or not np.PyArray_ISCARRAY(x)
+                    or np.PyArray_NDIM(x) != spec.ndim + spec.is_lane):
+                return False
+            shape = np.PyArray_DIMS(x)
+            if spec.is_lane:
+                if shape[0] != batch:
+                    return False
+                shape += 1
+            for k in range(spec.ndim):
+                if shape[k] != spec.shape[k]:
+                    return False
+            for other in (*args, *out[:i]):
+                if np.PyArray_CheckExact(other) and _overlap(x, other):
+                    return False
+        return True
+
+    cdef object call(self, tuple args, np.npy_intp batch, tuple out):
+        """Run on arguments that are accepted, into `out` when that is not None."""
         cdef const void *inputs[MOST]
         cdef void *outputs[MOST]
         cdef double scalars[MOST]
@@ -388,6 +420,9 @@ cdef class Runner:
                 j += 1
         for i in range(self.program.n_outputs):
             spec = &self.outputs[i]
+            if out is not None:
+                outputs[i] = np.PyArray_DATA(out[i])
+                continue
             if spec.ndim == 0 and not self.is_batch:
                 outputs[i] = &scalars[i]
                 continue
@@ -407,6 +442,8 @@ cdef class Runner:
                 _raise(status, &error)
         else:
             self.program.evaluate(inputs, outputs)
+        if out is not None:
+            return out
         for i in range(self.program.n_outputs):
             if results[i] is None:
                 results[i] = PyArray_Scalar(
@@ -414,6 +451,13 @@ cdef class Runner:
         if self.is_pair:
             return results[0], results[1]
         return results[0] if self.assemble is None else self.assemble(results)
+
+
+cdef bint _overlap(np.ndarray a, np.ndarray b):
+    """Whether two contiguous arrays share memory."""
+    cdef char *start_a = <char *>np.PyArray_DATA(a)
+    cdef char *start_b = <char *>np.PyArray_DATA(b)
+    return start_a < start_b + np.PyArray_NBYTES(b) and start_b < start_a + np.PyArray_NBYTES(a)
 
 
 cdef _Spec _spec(shape, np.dtype dtype, bint is_lane):
@@ -428,8 +472,8 @@ cdef _Spec _spec(shape, np.dtype dtype, bint is_lane):
 
 
 cdef class Function:
-    """A callable over compiled programs. A subclass defines `slow(args, kwargs)`, which serves any arguments and may
-    `remember` a runner for the next ones like them."""
+    """A callable over compiled programs. A subclass defines `slow(args, kwargs, out)`, which serves any arguments and
+    may `remember` a runner for the next ones like them."""
     cdef Runner last
 
     def remember(self, Runner runner):
@@ -439,6 +483,15 @@ cdef class Function:
     def __call__(self, *args, **kwargs):
         cdef np.npy_intp batch
         cdef Runner runner = self.last
+        out = None
+        if kwargs:
+            out = kwargs.pop("out", None)
         if runner is not None and not kwargs and runner.accepts(args, &batch):
-            return runner.call(args, batch)
-        return self.slow(args, kwargs)
+            if out is None:
+                return runner.call(args, batch, None)
+            arrays = out if type(out) is tuple else (out,)
+            if ((runner.is_pair if type(out) is tuple else runner.assemble is None)
+                    and runner.accepts_out(args, arrays, batch)):
+                runner.call(args, batch, arrays)
+                return out
+        return self.slow(args, kwargs, out)

@@ -23,7 +23,7 @@ from ._compiler.simplify import simplify
 from ._compiler.trace import trace
 from ._progress import Progress
 from .errors import ShapeError
-from .functions import Arguments, Transform, collector_at_rest
+from .transform import Arguments, Transform, collector_at_rest
 
 # ---- methods
 

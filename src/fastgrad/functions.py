@@ -1,39 +1,37 @@
-"""Transforms of NumPy functions: gradients and batches, compiled on first use and remembered by signature.
+"""The public transforms: derivatives and batches of functions written with NumPy.
 
-`grad`, `value_and_grad` and `vmap` return a `Transform`. Its arguments become a signature (shapes, dtypes, and the
-values of what is not an array); for a new signature the function is traced, differentiated, simplified and compiled;
-for a known one the program runs. Called while another function is being traced, a transform adds its nodes there.
+Each is a `Transform` (transform.py) with what to do with the graph, or a function of traced arrays that calls other
+transforms and is itself traced as a whole: a Hessian-vector product is the tangent of a gradient.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-import gc
-import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from . import _core
-from ._arrays import as_floats, is_integer, is_number_array
+from ._arrays import as_floats, is_integer
 from ._compiler import tree
-from ._compiler.autodiff import value_and_gradient
+from ._compiler.autodiff import backward, value_and_gradient
 from ._compiler.compile import Compiled, compile_graph
-from ._compiler.graph import Graph, Node, inline
+from ._compiler.forward import forward
+from ._compiler.graph import ELEMENTWISE, Graph, Node, cast, filled, inline
+from ._compiler.jacobian import Directions, directions, jacobian_graph, unit_vectors
 from ._compiler.simplify import simplify
 from ._compiler.trace import Input, Traced, enclosing_builder, trace
-from .errors import LeakError, ShapeError
+from .errors import ShapeError, not_one_value, not_scalar
+from .transform import Arguments, Target, Transform, Variables, collector_at_rest, inner_graph, make_runner, unchanged
 
-MOST_SIGNATURES = 256  # remembered by one transform
-
-Derive = Callable[[Graph, Sequence[Sequence[int]]], Graph]
-"""From a graph, and the numbers of the inputs that belong to each differentiated argument, to the wanted graph."""
+Function = Callable[..., Any]
 
 
-def grad(fun: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Transform:
+# ---- gradients
+
+
+def grad(fun: Function, argnums: int | Sequence[int] = 0) -> Transform:
     """Gradient of a scalar function, exact to rounding, by reverse-mode differentiation.
 
     Parameters
@@ -48,7 +46,7 @@ def grad(fun: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Transform
     -------
     callable
         ``gradient(*args)``, with the structure, shapes and dtypes of ``args[argnums]``; a tuple of such when
-        `argnums` is a sequence.
+        `argnums` is a sequence. With ``out=``, arrays nested and shaped like the result, it writes there.
 
     Raises
     ------
@@ -59,8 +57,9 @@ def grad(fun: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Transform
 
     Notes
     -----
-    Closures and globals are captured as they are when a signature is first met. Reverse accumulation follows
-    Griewank & Walther, *Evaluating Derivatives* (2008), chapter 3.
+    Closures and globals are captured as they are when a signature is first met. Once called, a transform can be
+    pickled even when `fun` cannot: its programs travel. Reverse accumulation follows Griewank & Walther,
+    *Evaluating Derivatives* (2008), chapter 3.
 
     Examples
     --------
@@ -68,10 +67,10 @@ def grad(fun: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Transform
     >>> fg.grad(lambda x: np.sum(x**2))(np.array([1.0, 2.0]))
     array([2., 4.])
     """
-    return Transform(fun, "grad", _gradient_graph, argnums)
+    return Transform(fun, "grad", _gradient, argnums)
 
 
-def value_and_grad(fun: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Transform:
+def value_and_grad(fun: Function, argnums: int | Sequence[int] = 0) -> Transform:
     """Value and gradient of a scalar function in one pass.
 
     Parameters
@@ -91,21 +90,461 @@ def value_and_grad(fun: Callable[..., Any], argnums: int | Sequence[int] = 0) ->
     >>> float(value), gradient
     (5.0, array([2., 4.]))
     """
-    return Transform(
-        fun,
-        "value_and_grad",
-        lambda graph, wrt: value_and_gradient(graph, [n for numbers in wrt for n in numbers]),
-        argnums,
-    )
+    return Transform(fun, "value_and_grad", _value_and_gradient, argnums)
 
 
-def vmap(fun: Callable[..., Any], in_axes: int | Sequence[int | None] | None = 0) -> Transform:
+def _gradient(graph: Graph, variables: Variables) -> Graph:
+    both = value_and_gradient(graph, variables.numbers)
+    return Graph(both.inputs, both.outputs[1:], variables.structure, both.name)
+
+
+def _value_and_gradient(graph: Graph, variables: Variables) -> Graph:
+    both = value_and_gradient(graph, variables.numbers)
+    structure = tree.structure_of(tuple, [tree.LEAF, variables.structure])
+    return Graph(both.inputs, both.outputs, structure, both.name)
+
+
+# ---- matrices of derivatives
+
+
+def jacobian(fun: Function, argnums: int | Sequence[int] = 0) -> Transform:
+    """Jacobian of a function of arrays: all derivatives of every value by every element.
+
+    Parameters
+    ----------
+    fun : callable
+        ``fun(*args)`` written with NumPy, returning an array, or nested dicts, lists and tuples of arrays.
+    argnums : int or sequence of int, optional
+        Which positional arguments to differentiate by, as for `grad`.
+
+    Returns
+    -------
+    callable
+        ``matrix(*args)`` of shape ``value.shape + args[argnums].shape``, never squeezed. Where the value is nested, so
+        is the result, and within each of its leaves the arguments.
+
+    Notes
+    -----
+    Forward mode when there are no more elements to differentiate by than values, else reverse mode. Large Jacobians
+    run their directions as lanes, in blocks that stay in cache and on all threads.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgrad as fg
+    >>> fg.jacobian(lambda x: x[0] * x[1:])(np.array([2.0, 5.0, 7.0]))
+    array([[5., 2., 0.],
+           [7., 0., 2.]])
+    """
+    return _Jacobian(fun, "jacobian", _whole_jacobian, argnums)
+
+
+def hessian(fun: Function, argnums: int | Sequence[int] = 0) -> Transform:
+    """Hessian of a scalar function: forward mode over the gradient.
+
+    Parameters
+    ----------
+    fun, argnums
+        As for `grad`.
+
+    Returns
+    -------
+    callable
+        ``matrix(*args)`` of shape ``x.shape + x.shape`` for ``x = args[argnums]``; nested arguments, or several, give
+        nested blocks.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgrad as fg
+    >>> fg.hessian(lambda x: x[0] ** 2 * x[1])(np.array([3.0, 5.0]))
+    array([[10.,  6.],
+           [ 6.,  0.]])
+    """
+    return _Jacobian(grad(fun, argnums), "hessian", _whole_jacobian, argnums)
+
+
+MOST_AT_ONCE = 1 << 15  # elements of all values in all directions, up to which one small program is quicker than lanes
+
+
+class _Jacobian(Transform):
+    """A Transform that runs the directions of a large Jacobian as lanes."""
+
+    def _compile(self, call: Arguments) -> Any:
+        with collector_at_rest():
+            one = directions(simplify(self._source(call), fuse=False), *self._variables(call))
+            if one.number * sum([x.size for x in one.graph.nodes]) <= MOST_AT_ONCE:
+                compiled = compile_graph(simplify(jacobian_graph(one)), call.is_lane)
+                return make_runner(compiled, call, one.graph.structure)
+            lanes = [*call.is_lane, *[True] * len(one.seeds)]
+            return _Lanes(compile_graph(simplify(one.graph), lanes), one)
+
+    def _run(self, runner: Any, call: Arguments, out: Any) -> Any:
+        return runner.run(call.inputs, out) if isinstance(runner, _Lanes) else super()._run(runner, call, out)
+
+
+class _Lanes:
+    """The program of one direction of a Jacobian, run for all of them."""
+
+    def __init__(self, compiled: Compiled, one: Directions) -> None:
+        self.compiled, self.number, self.seeds, self.blocks = compiled, one.number, one.seeds, one.blocks()
+        self.is_forward, self.structure = one.is_forward, one.graph.structure
+
+    def run(self, inputs: list[np.ndarray], out: Any) -> Any:
+        """The Jacobian, in `out` if that is given."""
+        dtypes = [dtype for _, dtype in self.compiled.inputs[len(inputs) :]]
+        seeds = unit_vectors(self.seeds, dtypes)
+        results = [np.empty((self.number, *shape), dtype) for shape, dtype in self.compiled.outputs]
+        self.compiled.program.run_batch(self.number, [*inputs, *seeds], results)
+        outputs = []
+        for number, start, n, shape in self.blocks:
+            rows = results[number][start : start + n]
+            outputs.append((np.moveaxis(rows, 0, -1) if self.is_forward else rows).reshape(shape))
+        if out is None:
+            return tree.unflatten(self.structure, map(np.ascontiguousarray, outputs))
+        target = Target(out, [(x.shape, x.dtype) for x in outputs], self.structure, inputs)
+        for array, output in zip(target.arrays, outputs, strict=True):
+            array[...] = output
+        target.fill()
+        return out
+
+
+def _whole_jacobian(graph: Graph, variables: Variables) -> Graph:
+    return jacobian_graph(directions(graph, *variables))
+
+
+# ---- one direction
+
+
+def jvp(fun: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+    """Value of a function and its derivative in a direction, by forward-mode differentiation.
+
+    Parameters
+    ----------
+    fun : callable
+        ``fun(*primals)`` written with NumPy; its value may be nested.
+    primals : sequence
+        The point: arrays, or nested dicts, lists and tuples of arrays.
+    tangents : sequence
+        The direction, nested and shaped like `primals`.
+
+    Returns
+    -------
+    value, tangent
+        The value of `fun` and the Jacobian times the tangents, both nested alike.
+
+    Raises
+    ------
+    ShapeError
+        If a tangent has another shape than its primal.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgrad as fg
+    >>> value, tangent = fg.jvp(np.square, (np.array([1.0, 2.0]),), (np.array([1.0, 0.5]),))
+    >>> tangent
+    array([2., 2.])
+    """
+    for name, value in (("primals", primals), ("tangents", tangents)):
+        if not isinstance(value, (tuple, list)):
+            raise TypeError(f"{name} must be a tuple of arguments, got {type(value).__name__}\n  cure: write (x,)")
+    value, tangent = _remembered(_push, fun, "jvp", (0, 1))(tuple(primals), tuple(tangents))
+    return value, tangent
+
+
+def vjp(fun: Function, *primals: Any) -> tuple[Any, Function]:
+    """Value of a function, and the map from an adjoint of the value to adjoints of the arguments.
+
+    Parameters
+    ----------
+    fun : callable
+        ``fun(*primals)`` written with NumPy; its value may be nested.
+    *primals
+        The point: arrays, or nested dicts, lists and tuples of arrays.
+
+    Returns
+    -------
+    value
+        The value of `fun`.
+    pullback : callable
+        ``pullback(cotangent)``, with the cotangent nested and shaped like the value, gives a tuple with as many
+        entries as there are `primals`: the cotangent times the Jacobian. It computes the value again, in one program
+        with the derivative.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgrad as fg
+    >>> value, pullback = fg.vjp(lambda x: x**2, np.array([1.0, 2.0]))
+    >>> pullback(np.array([1.0, 10.0]))
+    (array([ 2., 40.]),)
+    """
+    value = _remembered(_value, fun, "value", (0,))(primals)
+    return value, functools.partial(_remembered(_pull, fun, "vjp", (0, 1)), primals)
+
+
+def hvp(fun: Function, argnums: int | Sequence[int] = 0) -> Transform:
+    """Product of the Hessian of a scalar function and a vector, without forming the Hessian.
+
+    Parameters
+    ----------
+    fun, argnums
+        As for `grad`.
+
+    Returns
+    -------
+    callable
+        ``product(*args, v)`` with `v` nested and shaped like ``args[argnums]``, which the result is too. It costs a
+        small multiple of the gradient.
+
+    Notes
+    -----
+    The tangent of the gradient: B. Pearlmutter, *Fast exact multiplication by the Hessian*, Neural Computation 6
+    (1994).
+
+    Examples
+    --------
+    >>> import numpy as np, fastgrad as fg
+    >>> fg.hvp(lambda x: np.sum(x**3))(np.array([1.0, 2.0]), np.array([1.0, 0.5]))
+    array([6., 6.])
+    """
+    own = [n if n >= 0 else n - 1 for n in _numbers(argnums)]  # v is one argument more
+    return Transform(functools.partial(_curvature, fun, argnums), "hvp", argnums=(*own, -1))
+
+
+def _numbers(argnums: Any) -> tuple[int, ...]:
+    return (argnums,) if is_integer(argnums) else tuple(argnums)
+
+
+def _curvature(fun: Function, argnums: Any, *args: Any) -> Any:
+    *own, v = args
+    is_one = is_integer(argnums)
+    chosen = [n % len(own) for n in _numbers(argnums)]
+
+    def gradient(*x: Any) -> Any:
+        values = dict(zip(chosen, x, strict=True))
+        return grad(fun, argnums)(*[values.get(n, arg) for n, arg in enumerate(own)])
+
+    return _push(gradient, tuple([own[n] for n in chosen]), (v,) if is_one else tuple(v))[1]
+
+
+@functools.lru_cache(maxsize=256)
+def _remembered(body: Function, fun: Function, kind: str, argnums: tuple[int, ...]) -> Transform:
+    """The transform that traces `body(fun, ...)`, kept for the next call with this function."""
+    return Transform(functools.partial(body, fun), kind, unchanged, argnums)
+
+
+# what is traced: functions of traced arrays, within the trace that a transform opened
+
+
+def _value(fun: Function, primals: tuple[Any, ...]) -> Any:
+    return fun(*primals)
+
+
+def _push(fun: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+    """Value and tangent."""
+    call, graph, outer = _inner(fun, primals)
+    structure = tree.structure_of(tuple, call.structures)
+    variables = graph.inputs[: len(graph.inputs) - len(outer)]
+    directions = _like(tangents, call, structure, variables, "tangents", "primals")
+    slots = [x.builder.input(x.shape, x.dtype) for x in variables]
+    moved = forward(graph.outputs, variables, slots)
+    both = Graph((*graph.inputs, *slots), (*graph.outputs, *moved), tree.LEAF, graph.name)
+    outputs = [Traced(x) for x in inline(both, [*call.nodes(), *outer, *directions])]
+    n = len(graph.outputs)
+    return tree.unflatten(graph.structure, outputs[:n]), tree.unflatten(graph.structure, outputs[n:])
+
+
+def _pull(fun: Function, primals: tuple[Any, ...], cotangent: Any) -> tuple[Any, ...]:
+    """Adjoints of the primals."""
+    call, graph, outer = _inner(fun, primals)
+    seeds = _like(cotangent, call, graph.structure, graph.outputs, "cotangent", "the value")
+    slots = [y.builder.input(y.shape, y.dtype) for y in graph.outputs]
+    adjoints = backward(graph.outputs, slots, graph.inputs[: len(graph.inputs) - len(outer)])
+    pulled = Graph((*graph.inputs, *slots), tuple(adjoints), tree.LEAF, graph.name)
+    outputs = inline(pulled, [*call.nodes(), *outer, *seeds])
+    return tree.unflatten(tree.structure_of(tuple, call.structures), map(Traced, outputs))
+
+
+def _inner(fun: Function, primals: tuple[Any, ...]) -> tuple[Arguments, Graph, tuple[Node, ...]]:
+    call = Arguments(primals, {}, tuple(range(len(primals))))
+    call.builder = call.builder or enclosing_builder()
+    source = trace(fun, call.leaves_to_trace(), getattr(fun, "__name__", "fun"), call.builder)
+    return call, *inner_graph(source)
+
+
+def _like(
+    value: Any, call: Arguments, structure: tree.Structure, models: Sequence[Node], name: str, model: str
+) -> list[Node]:
+    """The leaves of a direction as nodes, which must be nested and shaped like what they are a direction of."""
+    leaves, its_structure = tree.flatten(value)
+    if its_structure != structure:
+        raise ShapeError(f"{name} must be nested like {model}: with {structure.n_leaves} arrays, not {len(leaves)}")
+    nodes = []
+    for leaf, like, path in zip(leaves, models, tree.paths(structure, name), strict=True):
+        is_traced = isinstance(leaf, Traced)
+        node = leaf._node if is_traced else call.builder.copied_constant(as_floats(leaf, path), like.dtype)
+        if node.shape != like.shape:
+            raise ShapeError(f"{path} has shape {node.shape}, but {model} has {like.shape} there: make them equal")
+        nodes.append(cast(node, like.dtype))
+    return nodes
+
+
+# ---- functions of numbers
+
+
+def derivative(fun: Function, order: int = 1) -> Function:
+    """Derivative of a function of a number, applied element by element.
+
+    Parameters
+    ----------
+    fun : callable
+        ``fun(x, *others)``, a number from numbers, written with NumPy.
+    order : int, optional
+        Which derivative; 0 is the function itself.
+
+    Returns
+    -------
+    callable
+        ``derivative(x, *others)``. Arrays broadcast, and each element is a call of its own.
+
+    Raises
+    ------
+    ShapeError
+        When called with arrays, if `fun` mixes their elements.
+
+    Notes
+    -----
+    Forward mode, `order` times.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgrad as fg
+    >>> fg.derivative(lambda x: x**3, order=2)(np.array([1.0, 2.0, 3.0]))
+    array([ 6., 12., 18.])
+    """
+    return partial(fun, 0, order)
+
+
+def partial(fun: Function, i: int, order: int = 1) -> Function:
+    """Partial derivative of a function of numbers, applied element by element.
+
+    Parameters
+    ----------
+    fun : callable
+        ``fun(*args)``, a number from numbers, written with NumPy.
+    i : int
+        Number of the argument to differentiate by; the others are held constant.
+    order : int, optional
+        Which derivative. Mixed ones are partials of partials.
+
+    Returns
+    -------
+    callable
+        ``derivative(*args)``. Arrays broadcast, and each element is a call of its own.
+
+    Raises
+    ------
+    ShapeError
+        When called with arrays, if `fun` mixes their elements; `grad` and `jacobian` are for such functions.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgrad as fg
+    >>> f = lambda x, y: x**2 * y
+    >>> fg.partial(f, 0)(3.0, np.array([1.0, 2.0]))
+    array([ 6., 12.])
+    >>> float(fg.partial(fg.partial(f, 0), 1)(3.0, 1.0))
+    6.0
+    """
+    for name, value in (("i", i), ("order", order)):
+        if not is_integer(value):
+            raise TypeError(f"{name} must be an integer, got {value!r}")
+    if order < 0:
+        raise ValueError(f"order must not be negative, got {order}")
+    return _Elementwise(fun, int(i), int(order))
+
+
+class _Elementwise:
+    """A derivative of a function of numbers: the elements of arrays are instances of a batch."""
+
+    def __init__(self, fun: Function, i: int, order: int) -> None:
+        self.one = Transform(fun, f"partial {i}", functools.partial(_repeated_derivative, order), i)
+        self.many: dict[Any, Transform] = {}  # by which arguments are arrays
+        self.checked: set[Any] = set()
+        functools.update_wrapper(self, fun, updated=())
+
+    def __repr__(self) -> str:
+        return repr(self.one)
+
+    def __reduce__(self) -> Any:
+        return _restored_elementwise, (self.one, self.many, self.checked)
+
+    def __call__(self, *args: Any) -> Any:
+        args = tuple([x if isinstance(x, Traced) else np.asarray(x) for x in args])
+        shapes = [x.shape for x in args]
+        shape = np.broadcast_shapes(*shapes)
+        if shape == ():
+            return self.one(*args)
+        key = tuple(shapes)
+        if key not in self.checked:
+            _refuse_mixing(self.one.fun, shapes, shape)
+            self.checked.add(key)
+        axes = tuple([None if s == () else 0 for s in shapes])
+        if axes not in self.many:
+            self.many[axes] = vmap(self.one, axes)
+        flat = [x if s == () else np.reshape(np.broadcast_to(x, shape), -1) for x, s in zip(args, shapes, strict=True)]
+        if 0 in shape:
+            return np.empty(shape, np.result_type(np.float32, *[x.dtype for x in args]))
+        return np.reshape(self.many[axes](*flat), shape)
+
+
+def _restored_elementwise(one: Transform, many: dict[Any, Transform], checked: set[Any]) -> _Elementwise:
+    restored = _Elementwise(one.fun, 0, 1)
+    restored.one, restored.many, restored.checked = one, many, checked
+    return restored
+
+
+def _repeated_derivative(order: int, graph: Graph, variables: Variables) -> Graph:
+    if graph.structure != tree.LEAF:
+        raise not_one_value(graph.name)
+    (variable,) = variables.numbers
+    for shape in (graph.outputs[0].shape, graph.inputs[variable].shape):
+        if shape != ():
+            raise not_scalar(shape, graph.name)
+    for _ in range(order):
+        x = graph.inputs[variable]
+        moved = forward(graph.outputs, [x], [filled(x, 1.0)])
+        graph = simplify(dataclasses.replace(graph, outputs=tuple(moved)), fuse=False)
+    return graph
+
+
+_SEPARATE = frozenset([*ELEMENTWISE, "input", "const", "cast", "broadcast", "reshape", "stop_gradient", "scan"])
+
+
+def _refuse_mixing(fun: Function, shapes: Sequence[Any], shape: Any) -> None:
+    """ShapeError if `fun` of arrays is not the same as `fun` of their elements: a sum, say, means something else."""
+    try:
+        graph = trace(fun, [Input(s) for s in shapes])
+    except Exception:  # not defined for arrays, so of numbers without doubt; other faults show when it is compiled
+        return
+    mixing = next((node.op for node in graph.nodes if node.op not in _SEPARATE), None)
+    if mixing is not None or [y.shape for y in graph.outputs] != [shape]:
+        name = getattr(fun, "__name__", "the function")
+        why = f"has '{mixing}' in it" if mixing else f"gives shape {graph.outputs[0].shape} for arguments of {shape}"
+        raise ShapeError(
+            f"{name} of arrays is not {name} of their elements: it {why}\n"
+            "  cure: grad or jacobian for a function of arrays; arguments that are numbers for a partial derivative"
+        )
+
+
+# ---- batches
+
+
+def vmap(fun: Function, in_axes: int | Sequence[int | None] | None = 0) -> Transform:
     """`fun` for every instance of a batch at once, in compiled code.
 
     Parameters
     ----------
     fun : callable
-        A function of one instance, or another transform: ``vmap(value_and_grad(f))``.
+        A function of one instance, or another transform: ``vmap(value_and_grad(f))``, ``vmap(vmap(f))``.
     in_axes : int, None or sequence of these, optional
         For each positional argument the axis that counts instances, or None for an argument that all of them share.
         Keyword arguments are shared.
@@ -113,7 +552,9 @@ def vmap(fun: Callable[..., Any], in_axes: int | Sequence[int | None] | None = 0
     Returns
     -------
     callable
-        Takes the arguments of `fun` with their batch axes and returns its results with a leading batch axis.
+        Takes the arguments of `fun` with their batch axes and returns its results with a leading batch axis. With
+        ``out=``, arrays nested and shaped like the result, it writes there and returns `out`: for large batches the
+        memory of a new result costs as much time as the computation.
 
     Raises
     ------
@@ -127,324 +568,36 @@ def vmap(fun: Callable[..., Any], in_axes: int | Sequence[int | None] | None = 0
     array([[ 3., 12.],
            [27., 48.]])
     """
-    return Transform(fun, "vmap", lambda graph, wrt: graph, (), in_axes)
+    return Transform(fun, "vmap", unchanged, (), in_axes)
 
 
-def _gradient_graph(graph: Graph, wrt: Sequence[Sequence[int]]) -> Graph:
-    both = value_and_gradient(graph, [n for numbers in wrt for n in numbers])
-    return Graph(both.inputs, both.outputs[1:], both.structure, both.name)
+# ---- what derivatives do not see
 
 
-@contextlib.contextmanager
-def collector_at_rest() -> Iterator[None]:
-    """While a graph grows: the collector would look through all of it again and again, and find nothing."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+def stop_gradient(x: Any) -> Any:
+    """`x` itself, as a constant to derivatives.
 
+    Parameters
+    ----------
+    x : array_like
+        An array, or nested dicts, lists and tuples of arrays; traced ones inside a function that is differentiated.
 
-class Transform(_core.Function):
-    """A callable made of a function and what to do with its graph."""
+    Returns
+    -------
+    array_like
+        The same values.
 
-    def __init__(
-        self,
-        fun: Callable[..., Any],
-        kind: str,
-        derive: Derive,
-        argnums: int | Sequence[int],
-        in_axes: int | Sequence[int | None] | None = None,
-    ) -> None:
-        if not callable(fun):
-            raise TypeError(f"fun must be a function, got {type(fun).__name__}")
-        functools.update_wrapper(self, fun, updated=())
-        self.fun = fun
-        self.kind = kind
-        self._derive = derive
-        self._is_one = is_integer(argnums)
-        numbers = (argnums,) if self._is_one else tuple(argnums)  # type: ignore[arg-type]
-        if not all(map(is_integer, numbers)):
-            raise TypeError(f"argnums must be an integer or several, got {argnums!r}")
-        self.argnums: tuple[int, ...] = tuple(map(int, numbers))  # type: ignore[arg-type]
-        self._in_axes = in_axes
-        self.known: dict[Any, Any] = {}  # what was compiled, by signature
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else types.MethodType(self, instance)  # decorated methods
-
-    def __repr__(self) -> str:
-        return f"<fastgrad.{self.kind} of {getattr(self.fun, '__qualname__', self.fun)}>"
-
-    def __reduce__(self) -> Any:
-        return _rebuild, (
-            self.kind,
-            self.fun,
-            self.argnums[0] if self._is_one else self.argnums,
-            self._in_axes,
-        )
-
-    def keep(self, signature: Any, compiled: Any) -> None:
-        """Remember what was compiled for a signature; the oldest goes when there are too many."""
-        if len(self.known) >= MOST_SIGNATURES:
-            self.known.pop(next(iter(self.known)), None)
-        self.known[signature] = compiled
-
-    def slow(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Serve any arguments: compile for a new signature, then run."""
-        call = Arguments(args, kwargs, self.argnums, self._in_axes)
-        if call.builder is not None:
-            return self._inlined(call)
-        runner = self.known.get(call.signature)
-        if runner is None:
-            try:
-                runner = self._compile(call)
-            except LeakError:  # none of the arguments is traced, but fun refers to arrays of a trace under way
-                call.builder = enclosing_builder()
-                if call.builder is None:
-                    raise
-                return self._inlined(call)
-            self.keep(call.signature, runner)
-        self.remember(runner)
-        outputs = [np.empty(call.batch_shape + shape, dtype) for shape, dtype in runner.results]
-        if call.batch_shape:
-            runner.program.run_batch(call.batch_shape[0], call.inputs, outputs)
-        else:
-            runner.program.run(call.inputs, outputs)
-            outputs = [x[()] for x in outputs]
-        return outputs[0] if runner.assemble is None else runner.assemble(outputs)
-
-    def _graph(self, call: Arguments) -> Graph:
-        graph = trace(call.applied(self.fun), call.leaves_to_trace(), name=getattr(self.fun, "__name__", "fun"))
-        if self.kind != "vmap":  # before the derivative and after it; a batch goes the way of one instance, to the bit
-            graph = self._derive(simplify(graph, fuse=False), call.wrt)
-        return simplify(graph)
-
-    def _compile(self, call: Arguments) -> _core.Runner:
-        with collector_at_rest():
-            graph = self._graph(call)
-            compiled = compile_graph(graph, call.is_lane)
-        return make_runner(compiled, call, self._assembly(call, graph))
-
-    def _assembly(self, call: Arguments, graph: Graph) -> tree.Structure:
-        """How the outputs of the graph are nested in the result."""
-        if self.kind == "vmap":
-            return graph.structure
-        gradients = [call.structures[n] for n in self.argnums]
-        gradient = gradients[0] if self._is_one else tree.structure_of(tuple, gradients)
-        return gradient if self.kind == "grad" else tree.structure_of(tuple, [tree.LEAF, gradient])
-
-    def _inlined(self, call: Arguments) -> Any:
-        """The transform as part of an enclosing trace."""
-        if self.kind == "vmap":
-            return self._unrolled(call)
-        graph = trace(
-            call.applied(self.fun), call.leaves_to_trace(), getattr(self.fun, "__name__", "fun"), call.builder
-        )
-        # simplified before it is differentiated, as alone; what fun refers to of the enclosing trace counts as input
-        outer = tuple(x for x in graph.nodes if x.op == "input" and x not in graph.inputs)
-        graph = simplify(dataclasses.replace(graph, inputs=graph.inputs + outer), fuse=False)
-        outputs = inline(self._derive(graph, call.wrt), [*call.nodes(), *outer])
-        return tree.unflatten(self._assembly(call, graph), [Traced(x) for x in outputs])
-
-    def _unrolled(self, call: Arguments) -> Any:
-        results = [tree.flatten(call.applied(self.fun)(*row)) for row in call.rows()]
-        stacked = [np.stack(column) for column in zip(*[leaves for leaves, _ in results], strict=True)]
-        return tree.unflatten(results[0][1], stacked)
-
-
-def _rebuild(kind: str, fun: Callable[..., Any], argnums: Any, in_axes: Any) -> Transform:
-    makers = {"grad": grad, "value_and_grad": value_and_grad}
-    return makers[kind](fun, argnums) if kind in makers else vmap(fun, in_axes)
-
-
-def make_runner(compiled: Compiled, call: Arguments, structure: tree.Structure) -> _core.Runner:
-    """What runs a compiled program for arguments like those of `call`."""
-    is_pair = structure == tree.structure_of(tuple, [tree.LEAF, tree.LEAF])
-    assemble = None if structure == tree.LEAF else functools.partial(tree.unflatten, structure)
-    statics = call.statics if call.is_flat else None
-    return _core.Runner(
-        compiled.program, compiled.inputs, compiled.outputs, compiled.is_lane, statics, assemble, is_pair
-    )
-
-
-class Arguments:
-    """The arguments of one call, sorted into arrays (inputs of the program) and settings (part of the signature).
-
-    Arrays, floats and whatever has ``__array__`` are inputs; integers, strings and other objects are settings that a
-    function may branch on, unless they are differentiated by.
+    Examples
+    --------
+    >>> import numpy as np, fastgrad as fg
+    >>> float(fg.grad(lambda x: x * fg.stop_gradient(x))(3.0))
+    3.0
     """
-
-    def __init__(
-        self,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        argnums: Sequence[int] = (),
-        in_axes: int | Sequence[int | None] | None = None,
-    ) -> None:
-        self.n_args = len(args)
-        self.names = sorted(kwargs)
-        everything = [*args, *[kwargs[name] for name in self.names]]
-        axes = _axes(in_axes, len(args)) + [None] * len(kwargs)
-        for n in argnums:
-            if not -len(args) <= n < len(args):
-                raise ValueError(f"argnums names argument {n}, but the call has {len(args)} positional arguments")
-        chosen = {n % len(args) for n in argnums}
-        self.structures: list[tree.Structure] = []
-        self.leaves: list[Any] = []  # arrays, traced arrays and settings, in order
-        self.is_input: list[bool] = []
-        self.is_lane: list[bool] = []  # of the inputs
-        self.is_truth: list[bool] = []  # booleans, which keep NumPy's rules for them
-        self.wrt: list[tuple[int, ...]] = []
-        self.builder: Any = None
-        numbers: dict[int, tuple[int, ...]] = {}
-        lengths: dict[str, int] = {}
-        for n, (value, axis) in enumerate(zip(everything, axes, strict=True)):
-            leaves, structure = tree.flatten(value)
-            self.structures.append(structure)
-            base = f"argument {n}" if n < len(args) else f"argument {self.names[n - len(args)]!r}"
-            first = len(self.is_lane)
-            for leaf, path in zip(leaves, tree.paths(structure), strict=True):
-                self._add(leaf, base + path, axis, n in chosen, lengths)
-            numbers[n] = tuple(range(first, len(self.is_lane)))
-        self.wrt = [numbers[n % len(args)] for n in argnums]
-        self.batch_shape = _batch_shape(lengths, in_axes)
-        # arguments that the compiled side can check and pass on by itself
-        self.is_flat = not kwargs and not any(self.is_truth) and all(s == tree.LEAF for s in self.structures)
-
-    def _add(self, leaf: Any, name: str, axis: int | None, is_chosen: bool, lengths: dict[str, int]) -> None:
-        is_truth = not is_chosen and isinstance(leaf, np.ndarray) and leaf.dtype.kind == "b" and leaf.ndim > 0
-        if isinstance(leaf, Traced):
-            self.builder = leaf._node.builder
-        elif is_chosen or axis is not None or is_number_array(leaf):
-            leaf = as_floats(leaf, name)
-        else:
-            self.leaves.append(leaf)
-            self.is_input.append(False)
-            return
-        if axis is not None:
-            if leaf.ndim <= (axis if axis >= 0 else -axis - 1):
-                raise ShapeError(
-                    f"{name} has shape {leaf.shape} and no axis {axis} that in_axes could count instances along\n"
-                    "  cure: give None in in_axes for an argument that all instances share"
-                )
-            leaf = np.moveaxis(leaf, axis, 0)
-            leaf = leaf if isinstance(leaf, Traced) else np.ascontiguousarray(leaf)
-            lengths[name] = leaf.shape[0]
-        self.leaves.append(leaf)
-        self.is_input.append(True)
-        self.is_lane.append(axis is not None)
-        self.is_truth.append(is_truth)
-
-    @property
-    def inputs(self) -> list[np.ndarray]:
-        """The arrays."""
-        return [x for x, is_input in zip(self.leaves, self.is_input, strict=True) if is_input]
-
-    @property
-    def signature(self) -> Any:
-        """What two calls that one program serves have in common."""
-        kinds = [
-            (x.shape, np.dtype(x.dtype).char) if is_input else (type(x), _Setting(x))
-            for x, is_input in zip(self._without_batch(), self.is_input, strict=True)
-        ]
-        return tuple(kinds), tuple(self.structures), tuple(self.names), tuple(self.is_lane)
-
-    @property
-    def statics(self) -> tuple[tuple[Any] | None, ...]:
-        """For each leaf None when it is an array, else the value in a tuple."""
-        return tuple([None if i else (x,) for x, i in zip(self.leaves, self.is_input, strict=True)])
-
-    def _without_batch(self) -> list[Any]:
-        kinds = iter(zip(self.is_lane, self.is_truth, strict=True))
-
-        def described(x: Any) -> Input:
-            is_lane, is_truth = next(kinds)
-            return Input(x.shape[1:] if is_lane else x.shape, bool if is_truth else x.dtype)
-
-        return [described(x) if is_input else x for x, is_input in zip(self.leaves, self.is_input, strict=True)]
-
-    def leaves_to_trace(self) -> list[Any]:
-        """The arguments for `trace`, nested as the caller's, without batch axes."""
-        return self._nested(self._without_batch())
-
-    def _nested(self, leaves: Sequence[Any]) -> list[Any]:
-        rest = iter(leaves)
-        return [tree.unflatten(s, [next(rest) for _ in range(s.n_leaves)]) for s in self.structures]
-
-    def applied(self, fun: Callable[..., Any]) -> Callable[..., Any]:
-        """`fun` taking its keyword arguments as the last positional ones."""
-        if not self.names:
-            return fun
-
-        def with_keywords(*values: Any) -> Any:
-            return fun(*values[: self.n_args], **dict(zip(self.names, values[self.n_args :], strict=True)))
-
-        return with_keywords
-
-    def nodes(self) -> list[Node]:
-        """The inputs as nodes of the enclosing trace."""
-        return [x._node if isinstance(x, Traced) else self.builder.copied_constant(x, x.dtype) for x in self.inputs]
-
-    def rows(self) -> list[list[Any]]:
-        """The arguments of each instance."""
-        lanes = iter(self.is_lane)
-        is_lane = [is_input and next(lanes) for is_input in self.is_input]
-        (n,) = self.batch_shape
-        return [
-            self._nested([x[i] if lane else x for x, lane in zip(self.leaves, is_lane, strict=True)]) for i in range(n)
-        ]
+    return tree.map_leaves(_stopped, x)
 
 
-class _Setting:
-    """A value that is part of a signature: by value where it can be hashed, else by identity."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __hash__(self) -> int:
-        try:
-            return hash(self.value)
-        except TypeError:
-            return id(self.value)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Setting):
-            return False
-        if self.value is other.value:
-            return True
-        try:
-            hash(self.value)
-        except TypeError:
-            return False
-        return bool(self.value == other.value)
-
-
-def _axes(in_axes: int | Sequence[int | None] | None, n: int) -> list[int | None]:
-    if in_axes is None or is_integer(in_axes):
-        return [in_axes] * n  # type: ignore[list-item]
-    if not isinstance(in_axes, (tuple, list)) or not all(axis is None or is_integer(axis) for axis in in_axes):
-        raise TypeError(f"in_axes must be an integer, None, or a tuple of these, got {in_axes!r}")
-    if len(in_axes) != n:
-        raise ValueError(f"in_axes has {len(in_axes)} entries, but the call has {n} positional arguments")
-    return list(in_axes)
-
-
-def _batch_shape(lengths: dict[str, int], in_axes: Any) -> tuple[int, ...]:
-    if not lengths:
-        if in_axes is not None:
-            raise ValueError("in_axes names no argument with a batch axis: give 0 for at least one")
-        return ()
-    if len(set(lengths.values())) > 1:
-        each = ", ".join(f"{name} has {n}" for name, n in lengths.items())
-        raise ShapeError(
-            f"the batch axes differ in length: {each}\n  cure: give each as many instances, or None in in_axes"
-        )
-    n = next(iter(lengths.values()))
-    if n == 0:
-        raise ShapeError(f"{next(iter(lengths))} is an empty batch: give at least one instance")
-    return (n,)
+def _stopped(leaf: Any) -> Any:
+    if not isinstance(leaf, Traced):
+        return leaf
+    node = leaf._node
+    return Traced(node.builder.make("stop_gradient", (node,)))

@@ -59,6 +59,7 @@ MEANING: dict[str, Callable[..., np.ndarray]] = {
     "dot": lambda a, b, axes: (a * b).sum(axes),
     "matmul": lambda a, b, _: a @ b,
     "reshape": lambda a, shape: a.reshape(shape),
+    "stop_gradient": lambda a, attributes: a,
     "transpose": lambda a, axes: a.transpose(axes),
     "broadcast": lambda a, shape: np.broadcast_to(a, shape),
     "slice": lambda a, spec: a[index(spec)] if a.ndim else a,

@@ -1,13 +1,17 @@
 """Every rule of the tables against differences, by walking the tables; and the rules' special points."""
 
+import itertools
+
 import numpy as np
 import pytest
 from interpret import directional, evaluate
 
 from fastgrad._compiler import graph as g
 from fastgrad._compiler.autodiff import backward, value_and_gradient
+from fastgrad._compiler.batching import batched
+from fastgrad._compiler.forward import forward
 from fastgrad._compiler.graph import ELEMENTWISE, FLOAT64, INFER, Builder, Frozen, Graph
-from fastgrad._compiler.rules import PARTIALS, PULLBACKS
+from fastgrad._compiler.rules import LINEAR, PARTIALS, PULLBACKS, PUSHFORWARDS
 from fastgrad._compiler.simplify import simplify
 from fastgrad._compiler.trace import Input, trace
 
@@ -43,7 +47,9 @@ EXAMPLES = {
     "gather": ([(3, 4)], PICK),
     "scatter_add": ([(2, 3)], (PICK[0], (3, 4))),
     "concatenate": ([(3, 2), (3, 4)], 1),
+    "stop_gradient": ([(3, 4)], ()),
 }
+DIFFERENTIABLE = sorted({*PARTIALS, *PULLBACKS} - {"stop_gradient"})
 
 
 def example(op):
@@ -79,16 +85,17 @@ def check(graph, arguments, tolerance=1e-7):
 def test_every_operation_has_a_rule():
     assert set(PARTIALS) | set(PULLBACKS) == set(ELEMENTWISE) | set(INFER)
     assert not set(PARTIALS) & set(PULLBACKS)
+    assert set(PULLBACKS) == LINEAR | set(PUSHFORWARDS)
     assert set(INFER) == set(EXAMPLES)
 
 
-@pytest.mark.parametrize("op", sorted({*PARTIALS, *PULLBACKS}))
+@pytest.mark.parametrize("op", DIFFERENTIABLE)
 def test_first_derivative(op):
     graph, arguments = example(op)
     check(scalar(graph, RNG.standard_normal(graph.outputs[0].shape)), arguments)
 
 
-@pytest.mark.parametrize("op", sorted({*PARTIALS, *PULLBACKS}))
+@pytest.mark.parametrize("op", DIFFERENTIABLE)
 def test_second_derivative(op):
     graph, arguments = example(op)
     first = value_and_gradient(scalar(graph, RNG.standard_normal(graph.outputs[0].shape)), range(len(arguments)))
@@ -99,6 +106,33 @@ def test_second_derivative(op):
     check(Graph(first.inputs, (total,)), arguments, tolerance=1e-5)
     simple = simplify(Graph(first.inputs, (total,)), fuse=False)
     check(simple, arguments, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("op", [*DIFFERENTIABLE, "stop_gradient"])
+def test_forward_and_reverse_mode_are_adjoint(op):
+    graph, arguments = example(op)
+    (y,) = graph.outputs
+    directions = [RNG.standard_normal(x.shape) for x in graph.inputs]
+    adjoint = RNG.standard_normal(y.shape)
+    constants = [y.builder.constant(d) for d in directions]
+    (tangent,) = evaluate(Graph(graph.inputs, tuple(forward([y], graph.inputs, constants))), *arguments)
+    pulled = evaluate(
+        Graph(graph.inputs, tuple(backward([y], [y.builder.constant(adjoint)], graph.inputs))), *arguments
+    )
+    left = np.sum(adjoint * tangent)
+    right = sum(np.sum(d * p) for d, p in zip(directions, pulled, strict=True))
+    assert left == pytest.approx(right, rel=1e-13, abs=1e-13)
+
+
+@pytest.mark.parametrize("op", [*DIFFERENTIABLE, "stop_gradient"])
+def test_a_batch_is_its_instances(op):
+    graph, arguments = example(op)
+    for flags in itertools.product([True, False], repeat=len(arguments)):
+        many = [np.stack([x, 1.25 * x, x + 0.125]) if flag else x for x, flag in zip(arguments, flags, strict=True)]
+        (found,) = evaluate(batched(graph, flags, 3), *many)
+        for i in range(3):
+            one = [x[i] if flag else x for x, flag in zip(many, flags, strict=True)]
+            np.testing.assert_array_equal(found[i], evaluate(graph, *one)[0])
 
 
 @pytest.mark.parametrize("op", sorted(op for op in PARTIALS if op not in g.TRUTHS))

@@ -10,6 +10,7 @@ Operations and their attributes (elementwise operations need operands of exactly
     const               (Frozen array, whether it holds truth values)
     cast                dtype
     reshape broadcast   shape
+    stop_gradient       (): its operand, for which derivatives are zero
     transpose           permutation
     slice               (start, length, step) for each axis
     concatenate         axis
@@ -335,6 +336,7 @@ INFER: dict[str, Callable[[tuple[Node, ...], Any], Inferred]] = {
     "gather": _infer_view(lambda shape, picked: picked[1]),
     "scatter_add": lambda inputs, picked: (picked[1], inputs[0].dtype, False),
     "index_add": lambda inputs, slices: (inputs[0].shape, inputs[0].dtype, False),
+    "stop_gradient": _infer_view(lambda shape, attributes: shape),
     "cast": lambda inputs, dtype: (inputs[0].shape, dtype, inputs[0].is_bool),
     "sum": _infer_reduction(False),
     "prod": _infer_reduction(False),

@@ -3,12 +3,13 @@
 `PARTIALS` holds, for each elementwise operation, the partial derivatives by each operand as a function of
 the operands and the result. Forward and reverse mode both use it. `PULLBACKS` holds the operations that move
 or combine elements, and the two whose derivative selects: each takes an adjoint of the result back to one
-contribution per operand.
+contribution per operand. In forward mode those in `LINEAR` are applied to the tangents; `PUSHFORWARDS` has the rest.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -231,4 +232,53 @@ PULLBACKS: dict[str, Callable[..., Sequence[Contribution]]] = {
     "gather": lambda g, times, y, a: (Picked(y.attributes[0], g),),
     "scatter_add": lambda g, times, y, a: (gather(g, y.attributes[0], a.shape),),
     "concatenate": _concatenate,
+    "stop_gradient": lambda g, times, y, a: (None,),
+}
+
+
+# ---- forward mode
+
+# linear in all operands together: the tangent is the operation on the tangents
+LINEAR = frozenset(
+    ["sum", "cast", "reshape", "transpose", "broadcast", "slice", "index_add", "gather", "scatter_add", "concatenate"]
+)
+
+Tangents = Sequence[Node | None]  # of the operands, None for zero
+
+
+def _push_product(node: Node, tangents: Tangents) -> Node | None:
+    """A product of two operands, linear in each: one after the other is replaced by its tangent."""
+    total: Node | None = None
+    for i, t in enumerate(tangents):
+        if t is not None:
+            operands = (t, node.inputs[1]) if i == 0 else (node.inputs[0], t)
+            term = node.builder.make(node.op, operands, node.attributes)
+            total = term if total is None else total + term
+    return total
+
+
+def _push_reduction(node: Node, tangents: Tangents) -> Node | None:
+    """The sum over the reduced elements of their derivatives times their tangents."""
+    (a,), (t,) = node.inputs, tangents
+    (local,) = PULLBACKS[node.op](filled(node, 1.0), operator.mul, node, a)
+    assert isinstance(local, Node)
+    return None if t is None else reduction("sum", local * t, node.attributes)
+
+
+def _push_where(node: Node, tangents: Tangents) -> Node | None:
+    _, ta, tb = tangents
+    if ta is None and tb is None:
+        return None
+    return where(node.inputs[0], 0.0 if ta is None else ta, 0.0 if tb is None else tb)
+
+
+PUSHFORWARDS: dict[str, Callable[[Node, Tangents], Node | None]] = {
+    "dot": _push_product,
+    "matmul": _push_product,
+    "multiply_guarded": _push_product,
+    "prod": _push_reduction,
+    "max": _push_reduction,
+    "min": _push_reduction,
+    "where": _push_where,
+    "stop_gradient": lambda node, tangents: None,
 }

@@ -210,6 +210,9 @@ class Selection:
         storage = Storage(CONSTANT, node.dtype.char, False, node.size, data=node.value)
         self.views[node] = self._new(node, storage)
 
+    def _select_stop_gradient(self, node: Node) -> None:
+        self.views[node] = self._read(node.inputs[0])
+
     def _select_broadcast(self, node: Node) -> None:
         self.views[node] = self._read(node.inputs[0]).repeated(node.shape)
 

@@ -69,6 +69,13 @@ def _unflatten(structure: Structure, leaves: Iterator[Any]) -> Any:
     return kind(*items) if hasattr(kind, "_fields") else kind(items)
 
 
+def nested(outer: Structure, inner: Structure) -> Structure:
+    """`outer` with `inner` in place of each leaf."""
+    if outer.kind is None:
+        return inner
+    return structure_of(outer.kind, [nested(child, inner) for child in outer.children], outer.keys)
+
+
 def map_leaves(fun: Callable[..., Any], value: Any, *others: Any) -> Any:
     """`fun` applied leaf by leaf to values of one structure."""
     leaves, structure = flatten(value)
