@@ -41,6 +41,7 @@ FLOORS = [
     ["_compiler"],
     ["transform"],
     ["functions"],
+    ["explain", "check"],
     ["descent"],
     ["plot"],
     ["__main__"],

@@ -6,8 +6,10 @@ descends on thousands of problems at once.
 
 from . import plot
 from ._machine import get_num_threads, set_num_threads, show_config
+from .check import GradCheck, check_grad
 from .descent import GD, Adam, History, Momentum, Result, minimize
 from .errors import IndexingError, ShapeError, TraceError
+from .explain import Explanation, explain
 from .functions import (
     derivative,
     grad,
@@ -25,7 +27,7 @@ from .functions import (
 __version__ = "0.1.0"
 
 __all__ = [
-    "GD", "Adam", "History", "IndexingError", "Momentum", "Result", "ShapeError", "TraceError", "derivative",
-    "get_num_threads", "grad", "hessian", "hvp", "jacobian", "jvp", "minimize", "partial", "plot", "set_num_threads",
-    "show_config", "stop_gradient", "value_and_grad", "vjp", "vmap",
+    "GD", "Adam", "Explanation", "GradCheck", "History", "IndexingError", "Momentum", "Result", "ShapeError",
+    "TraceError", "check_grad", "derivative", "explain", "get_num_threads", "grad", "hessian", "hvp", "jacobian", "jvp",
+    "minimize", "partial", "plot", "set_num_threads", "show_config", "stop_gradient", "value_and_grad", "vjp", "vmap",
 ]  # fmt: skip

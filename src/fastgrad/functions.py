@@ -23,7 +23,17 @@ from ._compiler.jacobian import Directions, directions, jacobian_graph, unit_vec
 from ._compiler.simplify import simplify
 from ._compiler.trace import Input, Traced, enclosing_builder, trace
 from .errors import ShapeError, not_one_value, not_scalar
-from .transform import Arguments, Target, Transform, Variables, collector_at_rest, inner_graph, make_runner, unchanged
+from .transform import (
+    Arguments,
+    Target,
+    Transform,
+    Traveller,
+    Variables,
+    collector_at_rest,
+    inner_graph,
+    make_runner,
+    unchanged,
+)
 
 Function = Callable[..., Any]
 
@@ -195,9 +205,10 @@ class _Lanes:
         results = [np.empty((self.number, *shape), dtype) for shape, dtype in self.compiled.outputs]
         self.compiled.program.run_batch(self.number, [*inputs, *seeds], results)
         outputs = []
-        for number, start, n, shape in self.blocks:
-            rows = results[number][start : start + n]
-            outputs.append((np.moveaxis(rows, 0, -1) if self.is_forward else rows).reshape(shape))
+        for block in self.blocks:
+            rows = results[block.result][block.start : block.start + block.number]
+            rows = np.moveaxis(rows, 0, -1) if self.is_forward else rows
+            outputs.append(rows.reshape(block.shape).astype(block.dtype, copy=False))
         if out is None:
             return tree.unflatten(self.structure, map(np.ascontiguousarray, outputs))
         target = Target(out, [(x.shape, x.dtype) for x in outputs], self.structure, inputs)
@@ -467,6 +478,7 @@ class _Elementwise:
 
     def __init__(self, fun: Function, i: int, order: int) -> None:
         self.one = Transform(fun, f"partial {i}", functools.partial(_repeated_derivative, order), i)
+        self.order = order
         self.many: dict[Any, Transform] = {}  # by which arguments are arrays
         self.checked: set[Any] = set()
         functools.update_wrapper(self, fun, updated=())
@@ -475,7 +487,8 @@ class _Elementwise:
         return repr(self.one)
 
     def __reduce__(self) -> Any:
-        return _restored_elementwise, (self.one, self.many, self.checked)
+        made_of = (Traveller.of(self.one.fun), self.one.argnums[0], self.order)
+        return _restored_elementwise, (made_of, self.one.known, self.many, self.checked)
 
     def __call__(self, *args: Any) -> Any:
         args = tuple([x if isinstance(x, Traced) else np.asarray(x) for x in args])
@@ -496,9 +509,9 @@ class _Elementwise:
         return np.reshape(self.many[axes](*flat), shape)
 
 
-def _restored_elementwise(one: Transform, many: dict[Any, Transform], checked: set[Any]) -> _Elementwise:
-    restored = _Elementwise(one.fun, 0, 1)
-    restored.one, restored.many, restored.checked = one, many, checked
+def _restored_elementwise(made_of: Any, known: dict[Any, Any], many: dict[Any, Transform], checked: Any) -> Any:
+    restored = _Elementwise(*made_of)
+    restored.one.known, restored.many, restored.checked = known, many, checked
     return restored
 
 

@@ -108,7 +108,7 @@ class Transform(_core.Function):
         argnums = self.argnums[0] if self._is_one else self.argnums
         settings = (self.kind, self._derive, argnums, self._in_axes)
         known = {signature: compiled for signature, compiled in self.known.items() if _pickled((signature, compiled))}
-        fun = self.fun if isinstance(self.fun, _Traveller) else _Traveller(self.fun)
+        fun = Traveller.of(self.fun)
         if fun.pickled is None and not known:
             raise pickle.PicklingError(
                 f"{self!r} cannot be pickled: {fun.__name__} cannot, and nothing is compiled yet\n"
@@ -196,13 +196,18 @@ def inner_graph(graph: Graph) -> tuple[Graph, tuple[Node, ...]]:
 # ---- pickling
 
 
-class _Traveller:
+class Traveller:
     """A function on its way to another process: pickled, loaded when it is needed there, or left at home."""
 
     def __init__(self, fun: Callable[..., Any]) -> None:
         self.pickled = _pickled(fun)
         self.__name__ = getattr(fun, "__name__", "the function")
         self.__qualname__ = getattr(fun, "__qualname__", self.__name__)
+
+    @classmethod
+    def of(cls, fun: Callable[..., Any]) -> Traveller:
+        """`fun` ready to travel."""
+        return fun if isinstance(fun, Traveller) else cls(fun)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.pickled is None:
@@ -221,7 +226,7 @@ def _pickled(value: Any) -> bytes | None:
         return None
 
 
-def _restored(kind: type[Transform], fun: _Traveller, settings: tuple[Any, ...], known: dict[Any, Any]) -> Transform:
+def _restored(kind: type[Transform], fun: Traveller, settings: tuple[Any, ...], known: dict[Any, Any]) -> Transform:
     transform = kind(fun, *settings)
     transform.known = known
     return transform

@@ -50,28 +50,35 @@ def backward(outputs: Sequence[Node], seeds: Sequence[Node], wrt: Sequence[Node]
 
     The nodes `wrt` count as independent variables: nothing passes through one of them to another.
     """
+    found = adjoints(outputs, seeds, wrt)
+    return [found[node] for node in wrt]
+
+
+def adjoints(outputs: Sequence[Node], seeds: Sequence[Node], wrt: Sequence[Node]) -> dict[Node, Node]:
+    """As `backward`, with the adjoint of every node between `outputs` and `wrt`."""
     order = ancestors(outputs)
     variables = set(wrt)
     active = _depending_on(order, variables)
     guarded = _branches(order)
-    adjoints = {node: _Adjoint(node) for node in variables}
+    sums = {node: _Adjoint(node) for node in variables}
+    totals: dict[Node, Node] = {}
     for output, seed in zip(outputs, seeds, strict=True):
         if output in active:
-            adjoints.setdefault(output, _Adjoint(output)).add(seed)
+            sums.setdefault(output, _Adjoint(output)).add(seed)
     for node in reversed(order):
-        if node in variables or node not in active or node not in adjoints:
+        if node in variables or node not in active or node not in sums:
             continue
-        adjoint = adjoints.pop(node).total()
+        totals[node] = adjoint = sums.pop(node).total()
         times = multiply_guarded if node in guarded else _multiply
         contributions = _pull_back(node, adjoint, times)
         if len(node.inputs) == 2 and node.inputs[0] is node.inputs[1]:  # x * x: 2 * (g * x) is one term
             contributions = _joined(*contributions)
         for x, contribution in zip(node.inputs, contributions, strict=True):
             if contribution is not None and x in active:
-                if x not in adjoints:
-                    adjoints[x] = _Adjoint(x)
-                adjoints[x].add(contribution)
-    return [adjoints[node].total() for node in wrt]
+                if x not in sums:
+                    sums[x] = _Adjoint(x)
+                sums[x].add(contribution)
+    return totals | {node: sums[node].total() for node in variables}
 
 
 def _depending_on(order: Sequence[Node], variables: Collection[Node]) -> set[Node]:

@@ -9,14 +9,25 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from .autodiff import backward
 from .batching import batched
 from .forward import linearized
-from .graph import Graph, Node, Shape, inline, reshape, slice_axis, transpose
+from .graph import Graph, Shape, cast, inline, reshape, slice_axis, transpose
 from .tree import Structure, nested
+
+
+class Block(NamedTuple):
+    """The derivatives of one value by one variable, as part of the results for all directions."""
+
+    result: int  # which one
+    start: int  # first direction
+    number: int  # of directions
+    shape: Shape  # the value's, then the variable's
+    dtype: np.dtype  # the variable's
 
 
 @dataclass(frozen=True)
@@ -29,26 +40,27 @@ class Directions:
 
     graph: Graph  # inputs of the function, then the seeds; structure of the Jacobian
     is_forward: bool
-    seeds: tuple[Shape, ...]
-    results: tuple[Shape, ...]
+    values: tuple[Shape, ...]
+    variables: tuple[tuple[Shape, np.dtype], ...]
+
+    @property
+    def seeds(self) -> list[Shape]:
+        """Shapes of the seeds."""
+        return [shape for shape, _ in self.variables] if self.is_forward else list(self.values)
 
     @property
     def number(self) -> int:
         """How many directions there are."""
         return sum(map(math.prod, self.seeds))
 
-    def blocks(self) -> list[tuple[int, int, int, Shape]]:
-        """For each block of the Jacobian, values outside: number of the result it comes from, first direction, number
-        of directions, shape."""
-        found = []
-        for start, seed in zip(_starts(self.seeds), self.seeds, strict=True):
-            for number, result in enumerate(self.results):
-                shape = (*result, *seed) if self.is_forward else (*seed, *result)
-                found.append((number, start, math.prod(seed), shape))
-        if self.is_forward:  # seeds are variables: they go inside
-            n = len(self.results)
-            found = [found[j * n + i] for i in range(n) for j in range(len(self.seeds))]
-        return found
+    def blocks(self) -> list[Block]:
+        """The blocks of the Jacobian: by value, and within that by variable."""
+        starts = _starts(self.seeds)
+        return [
+            Block(*((i, starts[j], math.prod(x)) if self.is_forward else (j, starts[i], math.prod(y))), (*y, *x), dtype)
+            for i, y in enumerate(self.values)
+            for j, (x, dtype) in enumerate(self.variables)
+        ]
 
 
 def _starts(shapes: Sequence[Shape]) -> list[int]:
@@ -68,15 +80,18 @@ def unit_vectors(shapes: Sequence[Shape], dtypes: Sequence[np.dtype]) -> list[np
 def directions(graph: Graph, wrt: Sequence[int], structure: Structure) -> Directions:
     """The cheaper of the two passes: forward when there are no more elements to differentiate by than values."""
     variables = [graph.inputs[number] for number in wrt]
-    of_variables, of_outputs = tuple([x.shape for x in variables]), tuple([y.shape for y in graph.outputs])
     whole = nested(graph.structure, structure)
-    if sum(map(math.prod, of_variables)) <= sum(map(math.prod, of_outputs)):
-        tangent = linearized(graph, wrt)
-        return Directions(Graph(tangent.inputs, tangent.outputs, whole, graph.name), True, of_variables, of_outputs)
-    seeds = [y.builder.input(y.shape, y.dtype) for y in graph.outputs]
-    adjoints = backward(graph.outputs, seeds, variables)
+    is_forward = sum([x.size for x in variables]) <= sum([y.size for y in graph.outputs])
+    if is_forward:
+        one = linearized(graph, wrt)
+    else:
+        seeds = [y.builder.input(y.shape, y.dtype) for y in graph.outputs]
+        one = Graph((*graph.inputs, *seeds), tuple(backward(graph.outputs, seeds, variables)))
     return Directions(
-        Graph((*graph.inputs, *seeds), tuple(adjoints), whole, graph.name), False, of_outputs, of_variables
+        Graph(one.inputs, one.outputs, whole, graph.name),
+        is_forward,
+        tuple([y.shape for y in graph.outputs]),
+        tuple([(x.shape, x.dtype) for x in variables]),
     )
 
 
@@ -87,12 +102,10 @@ def jacobian_graph(one: Directions) -> Graph:
     builder = own[0].builder
     values = [builder.constant(v) for v in unit_vectors(one.seeds, [x.dtype for x in seeds])]
     many = inline(batched(one.graph, [False] * n_own + [True] * len(seeds), one.number), [*own, *values])
-    outputs = tuple([_block(many[i], start, n, shape, one.is_forward) for i, start, n, shape in one.blocks()])
-    return Graph(own, outputs, one.graph.structure, one.graph.name)
-
-
-def _block(result: Node, start: int, n: int, shape: Shape, is_forward: bool) -> Node:
-    rows = slice_axis(result, 0, start, n)
-    if is_forward:  # directions count variables: innermost
-        rows = transpose(rows, (*range(1, rows.ndim), 0))
-    return reshape(rows, shape)
+    outputs = []
+    for block in one.blocks():
+        rows = slice_axis(many[block.result], 0, block.start, block.number)
+        if one.is_forward:  # directions count variables: innermost
+            rows = transpose(rows, (*range(1, rows.ndim), 0))
+        outputs.append(cast(reshape(rows, block.shape), block.dtype))
+    return Graph(own, tuple(outputs), one.graph.structure, one.graph.name)
