@@ -68,15 +68,33 @@ def cases(quick: bool) -> list[Case]:
             4,
             ("torch",),
         ),
+        _rows("rosenbrock", problems.rosenbrock, _rosenbrock_by_hand, 100_000 // few, 2, dtype="float32"),
+        _rows(
+            "transcendental",
+            problems.transcendental,
+            problems.transcendental_value_and_gradient,
+            100_000 // few,
+            4,
+            dtype="float32",
+        ),
+        _out(1_000_000 // few),
         _large(10_000, {"jax": 3}, "casadi"),
         _large(1_000_000 // few, {"jax": 3, "numpy copy": 1 / 3}),
+        _second_order(problems.starts(1, 10_000)[0]),
+        *[_matrix(kind, size) for kind in ("jacobian", "hessian") for size in (10, 300)],
     ]
 
 
 def _rows(
-    name: str, function: Function, by_hand: Function, rows: int, target: float, more: tuple[str, ...] = ()
+    name: str,
+    function: Function,
+    by_hand: Function,
+    rows: int,
+    target: float,
+    more: tuple[str, ...] = (),
+    dtype: str = "float64",
 ) -> Case:
-    X = problems.starts(rows, 10)
+    X = problems.starts(rows, 10).astype(dtype)
     sides: dict[str, Callable[[], Side]] = {
         "fastgrad": partial(_fastgrad_rows, function, X),
         "jax": fastest(rows=partial(_jax_rows, function, X, 0), columns=partial(_jax_rows, function, X, 1)),
@@ -84,7 +102,46 @@ def _rows(
     }
     optional = {"torch": partial(_torch_rows, function, X), "casadi": partial(_casadi_rows, X)}
     sides |= {peer: optional[peer] for peer in more}
-    return Case(f"vmap {name} n=10, {rows:,} rows", "ns a row", sides, targets={"jax": target})
+    if dtype == "float64":
+        return Case(f"vmap {name} n=10, {rows:,} rows", "ns a row", sides, {"jax": target})
+    name = f"vmap {name} n=10, {rows:,} rows, {dtype}"
+    return Case(name, "ns a row", sides, {"jax": target}, rtol=1e-4, atol=1e-2)
+
+
+def _out(rows: int) -> Case:
+    X = problems.starts(rows, 10)
+    sides: dict[str, Callable[[], Side]] = {
+        "fastgrad": partial(_fastgrad_out, X),
+        "jax": fastest(
+            rows=partial(_jax_rows, problems.rosenbrock, X, 0), columns=partial(_jax_rows, problems.rosenbrock, X, 1)
+        ),
+    }
+    return Case(f"vmap rosenbrock n=10, {rows:,} rows, out=", "ns a row", sides, targets={"jax": 5})
+
+
+def _second_order(x: np.ndarray) -> Case:
+    gradient, product, v = fg.grad(problems.rosenbrock), fg.hvp(problems.rosenbrock), np.ones_like(x)
+    sides: dict[str, Callable[[], Side]] = {
+        "fastgrad": lambda: Side(lambda: (product(x, v), ())[1]),
+        "fastgrad grad": lambda: Side(lambda: (gradient(x), ())[1]),
+    }
+    return Case(f"hvp of rosenbrock n={x.size:,}", "us a call", sides, targets={"fastgrad grad": 1 / 3})
+
+
+def _matrix(kind: str, size: int) -> Case:
+    """A Hessian of Rosenbrock's function, or a Jacobian of a dense layer."""
+    x, W = problems.starts(1, size)[0], problems.starts(size, size) / size
+    of_layer: Callable[[Any], Function] = lambda np: lambda x: np.tanh(W @ x)  # noqa: E731
+
+    def jax() -> Side:
+        module = import_jax()
+        if kind == "hessian":
+            return jax_side(module.hessian(with_numpy(problems.rosenbrock, module.numpy)), x)
+        return jax_side(module.jacfwd(of_layer(module.numpy)), x)
+
+    mine = fg.hessian(problems.rosenbrock) if kind == "hessian" else fg.jacobian(of_layer(np))
+    what = "rosenbrock" if kind == "hessian" else "a dense layer"
+    return Case(f"{kind} of {what}, n={size}", "us a call", {"fastgrad": lambda: Side(partial(mine, x)), "jax": jax})
 
 
 def _large(size: int, targets: dict[str, float], *more: str) -> Case:
@@ -108,6 +165,11 @@ def _fastgrad(x: np.ndarray) -> Side:
 
 def _fastgrad_rows(function: Function, X: np.ndarray) -> Side:
     return Side(partial(fg.vmap(fg.value_and_grad(function)), X), len(X))
+
+
+def _fastgrad_out(X: np.ndarray) -> Side:
+    transform, out = fg.vmap(fg.value_and_grad(problems.rosenbrock)), (np.empty(len(X)), np.empty_like(X))
+    return Side(lambda: transform(X, out=out), len(X))
 
 
 def _fastgrad_first(x: np.ndarray) -> Side:
