@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 
+import fastgrad as fg
 from fastgrad._compiler.graph import ELEMENTWISE, Graph
-from fastgrad._compiler.tree import unflatten
+from fastgrad._compiler.simplify import simplify
+from fastgrad._compiler.trace import Input, trace
+from fastgrad._compiler.tree import flatten, unflatten
 
 
 def truth(condition: np.ndarray, like: np.ndarray) -> np.ndarray:
@@ -108,3 +111,44 @@ def directional(fun: Callable[..., Any], arguments: Sequence[np.ndarray], direct
     h = 2e-3
     d1, d2, d3 = central(h), central(h / 2), central(h / 4)
     return float((64 * d3 - 20 * d2 + d1) / 45)
+
+
+def agree(fun: Callable[..., Any], *arguments: Any, rtol: float = 1e-14, atol: float = 1e-15) -> None:
+    """Trace, evaluate, and compare with NumPy, before and after simplification."""
+    arguments = tuple(np.asarray(x) for x in arguments)
+    graph = trace(fun, [Input(x.shape, x.dtype) for x in arguments])
+    with np.errstate(all="ignore"):
+        expected, structure = flatten(fun(*arguments))
+    for version in (graph, simplify(graph)):
+        assert version.structure == structure
+        results = flatten(evaluate_nested(version, *arguments))[0]
+        for value, right in zip(results, expected, strict=True):
+            right = np.asarray(right)
+            kind = right.dtype.kind
+            assert value.dtype == (right.dtype if kind in "bf" else np.float64)
+            assert value.shape == right.shape
+            np.testing.assert_allclose(value, right, rtol=rtol, atol=atol)
+
+
+def check_gradient(fun: Callable[..., Any], *arguments: Any, second: bool = False, rtol: float = 1e-8) -> None:
+    """Values, a directional derivative and if asked for one of second order, in the machine, against NumPy."""
+    arguments = tuple(np.asarray(x, float) for x in arguments)
+    rng = np.random.default_rng(0)
+    weights = [rng.standard_normal(np.shape(part)) for part in flatten(fun(*arguments))[0]]
+    directions = [rng.standard_normal(x.shape) for x in arguments]
+
+    def total(*values: Any) -> Any:
+        return sum(np.sum(w * part) for w, part in zip(weights, flatten(fun(*values))[0], strict=True))
+
+    def along(gradients: Any) -> Any:
+        return sum(np.sum(g * d) for g, d in zip(gradients, directions, strict=True))
+
+    both = fg.value_and_grad(total, argnums=tuple(range(len(arguments))))
+    value, gradients = both(*arguments)
+    np.testing.assert_allclose(value, total(*arguments), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(along(gradients), directional(total, arguments, directions), rtol=rtol, atol=rtol)
+    if second:
+        gradient = fg.grad(total, argnums=tuple(range(len(arguments))))
+        exact = fg.grad(lambda *values: along(gradient(*values)), argnums=tuple(range(len(arguments))))(*arguments)
+        numeric = directional(lambda *values: along(gradient(*values)), arguments, directions)
+        np.testing.assert_allclose(along(exact), numeric, rtol=10 * rtol, atol=10 * rtol)

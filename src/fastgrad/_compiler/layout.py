@@ -16,14 +16,15 @@ from .graph import FLOAT32, FLOAT64, Frozen, Node
 from .operands import (
     BOOL,
     FUNCTIONS,
+    NO_VALUE,
+    array_operands,
     as_node,
     axes_of,
     common_shape,
-    elementwise,
     listed,
     numpy_function,
     one_axis,
-    operands,
+    own_nodes,
     refuse,
     truth,
 )
@@ -33,8 +34,13 @@ from .operands import (
 
 @numpy_function(np.reshape)
 def reshape(a: Any, shape: Any, order: str = "C", *, copy: Any = None) -> Node:
-    a, order = as_node(a), c_order(order)
+    a = as_node(a)
     shape = tuple(map(operator.index, shape)) if isinstance(shape, (tuple, list)) else (operator.index(shape),)
+    if order == "F":
+        return transpose(reshape(transpose(a), shape[::-1]))
+    if order != "C":
+        raise trace_error(f"order={order!r} asks how the array lies in memory, which a trace does not know",
+                          "use order='C' or order='F'")  # fmt: skip
     known = math.prod(n for n in shape if n != -1)
     if shape.count(-1) == 1 and known and a.size % known == 0:
         shape = tuple(a.size // known if n == -1 else n for n in shape)
@@ -43,15 +49,10 @@ def reshape(a: Any, shape: Any, order: str = "C", *, copy: Any = None) -> Node:
     return graph.reshape(a, shape)
 
 
-def c_order(order: str) -> str:
-    if order not in ("C", "K", "A"):
-        raise trace_error(f"order={order!r} cannot be traced", "transpose first, then use order='C'")
-    return order
-
-
 @numpy_function(np.ravel)
 def ravel(a: Any, order: str = "C") -> Node:
-    return reshape(a, -1 if as_node(a).size else 0, order)
+    a = as_node(a)
+    return reshape(a, a.size, order)
 
 
 @numpy_function(np.transpose)
@@ -65,7 +66,8 @@ def transpose(a: Any, axes: Any = None) -> Node:
 
 @numpy_function(np.swapaxes)
 def swapaxes(a: Any, axis1: Any, axis2: Any) -> Node:
-    order = list(range(as_node(a).ndim))
+    a = as_node(a)
+    order = list(range(a.ndim))
     i, j = one_axis(a, axis1), one_axis(a, axis2)
     order[i], order[j] = j, i
     return graph.transpose(a, order)
@@ -73,17 +75,30 @@ def swapaxes(a: Any, axis1: Any, axis2: Any) -> Node:
 
 @numpy_function(np.moveaxis)
 def moveaxis(a: Any, source: Any, destination: Any) -> Node:
-    source, destination = axes_of(as_node(a), listed(source)), axes_of(a, listed(destination))
+    a = as_node(a)
+    source, destination = axes_of(a, listed(source)), axes_of(a, listed(destination))
+    if len(source) != len(destination):
+        raise shape_error(f"moveaxis: {len(source)} axes cannot go to {len(destination)} places")
     order = [axis for axis in range(a.ndim) if axis not in source]
     for there, axis in sorted(zip(destination, source, strict=True)):
         order.insert(there, axis)
     return graph.transpose(a, order)
 
 
+@numpy_function(np.rollaxis)
+def rollaxis(a: Any, axis: Any, start: Any = 0) -> Node:
+    a = as_node(a)
+    axis, start = one_axis(a, axis), operator.index(start)
+    if not -a.ndim <= start <= a.ndim:
+        raise shape_error(f"rollaxis: start {start} does not exist in an array of shape {a.shape}")
+    start += a.ndim if start < 0 else 0
+    return moveaxis(a, axis, start - (axis < start))
+
+
 @numpy_function(np.expand_dims)
 def expand_dims(a: Any, axis: Any) -> Node:
-    axes = listed(axis)
-    n = as_node(a).ndim + len(axes)
+    a, axes = as_node(a), listed(axis)
+    n = a.ndim + len(axes)
     new, old = {one_axis_of(n, x) for x in axes}, iter(a.shape)
     return graph.reshape(a, tuple(1 if i in new else next(old) for i in range(n)))
 
@@ -96,7 +111,8 @@ def one_axis_of(ndim: int, axis: Any) -> int:
 
 @numpy_function(np.squeeze)
 def squeeze(a: Any, axis: Any = None) -> Node:
-    gone = [i for i, n in enumerate(as_node(a).shape) if n == 1] if axis is None else axes_of(a, axis)
+    a = as_node(a)
+    gone = [i for i, n in enumerate(a.shape) if n == 1] if axis is None else axes_of(a, axis)
     if any(a.shape[i] != 1 for i in gone):
         raise shape_error(f"squeeze of axes {tuple(gone)} in shape {a.shape}: only length 1 can go")
     return graph.reshape(a, tuple(n for i, n in enumerate(a.shape) if i not in gone))
@@ -104,28 +120,75 @@ def squeeze(a: Any, axis: Any = None) -> Node:
 
 @numpy_function(np.broadcast_to)
 def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Node:
-    shape = listed(shape)
-    if common_shape("broadcast_to", as_node(array).shape, shape) != shape:
+    array, shape = as_node(array), listed(shape)
+    if common_shape("broadcast_to", array.shape, shape) != shape:
         raise shape_error(f"an array of shape {array.shape} does not broadcast to {shape}")
     return graph.broadcast(array, shape)
 
 
+@numpy_function(np.broadcast_arrays)
+def broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Node, ...]:
+    nodes = own_nodes(*args)
+    shape = common_shape("broadcast_arrays", *[x.shape for x in nodes])
+    return tuple([graph.broadcast(x, shape) for x in nodes])
+
+
+@numpy_function(np.meshgrid)
+def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Node, ...]:
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"meshgrid: indexing={indexing!r} is neither 'xy' nor 'ij'")
+    nodes, grids = [ravel(x) for x in own_nodes(*xi)], []
+    place = [1, 0, *range(2, len(nodes))] if indexing == "xy" and len(nodes) > 1 else list(range(len(nodes)))
+    for i, x in enumerate(nodes):
+        grids.append(graph.reshape(x, tuple(x.size if axis == place[i] else 1 for axis in range(len(nodes)))))
+    return tuple(grids) if sparse else broadcast_arrays(*grids)
+
+
 def at_least(ndim: int) -> Callable[..., Any]:
-    def widen(array: Any) -> Node:
+    def widen(array: Node) -> Node:
+        if ndim == 3 and array.ndim == 2:  # a matrix gets its third axis at the end, a vector stands in the middle
+            return graph.reshape(array, (*array.shape, 1))
+        if ndim == 3 and array.ndim == 1:
+            return graph.reshape(array, (1, array.size, 1))
         return graph.reshape(array, (1,) * (ndim - array.ndim) + array.shape)
 
-    return lambda *arrays: widen(*arrays) if len(arrays) == 1 else tuple(map(widen, operands(*arrays)))
+    return lambda *arrays: widen(as_node(*arrays)) if len(arrays) == 1 else tuple(map(widen, own_nodes(*arrays)))
 
 
 @numpy_function(np.flip)
 def flip(m: Any, axis: Any = None) -> Node:
-    axes = axes_of(as_node(m), axis)
+    m = as_node(m)
+    axes = axes_of(m, axis)
     return graph.slices(m, tuple((n - 1, n, -1) if i in axes and n else (0, n, 1) for i, n in enumerate(m.shape)))
+
+
+@numpy_function(np.fliplr)
+def fliplr(m: Any) -> Node:
+    return flip(m, 1)
+
+
+@numpy_function(np.flipud)
+def flipud(m: Any) -> Node:
+    return flip(m, 0)
+
+
+@numpy_function(np.rot90)
+def rot90(m: Any, k: int = 1, axes: Any = (0, 1)) -> Node:
+    m = as_node(m)
+    first, second = one_axis(m, axes[0]), one_axis(m, axes[1])
+    if first == second:
+        raise shape_error(f"rot90: the axes {tuple(axes)} are one axis")
+    turns = operator.index(k) % 4
+    if turns == 2:
+        return flip(m, (first, second))
+    if turns == 1:
+        return swapaxes(flip(m, second), first, second)
+    return flip(swapaxes(m, first, second), second) if turns else m
 
 
 @numpy_function(np.copy)
 def copy(a: Any, order: str = "K", subok: bool = False) -> Node:
-    return a
+    return as_node(a)
 
 
 def astype(
@@ -138,10 +201,13 @@ def astype(
     return graph.cast(graph.truth_as_number(a), np.dtype(dtype))
 
 
+# ---- several arrays become one, or one several
+
+
 @numpy_function(np.concatenate)
 def concatenate(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: Any = None) -> Node:
-    refuse(out=out, dtype=dtype)
-    parts = operands(*arrays)
+    refuse(out=out)
+    parts = parts_of(arrays, dtype)
     if axis is None:
         parts, axis = list(map(ravel, parts)), 0
     shapes = [x.shape for x in parts]
@@ -153,10 +219,16 @@ def concatenate(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = Non
     return graph.concatenate(parts, axis)
 
 
+def parts_of(arrays: Any, dtype: Any = None) -> list[Node]:
+    """The arrays to join, as nodes of one dtype; the rows of a traced array are parts too."""
+    parts = [index(arrays, i) for i in range(arrays.shape[0])] if type(arrays) is Node else array_operands(*arrays)
+    return parts if dtype is None or dtype is NO_VALUE else [astype(x, dtype) for x in parts]
+
+
 @numpy_function(np.stack)
 def stack(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: Any = None) -> Node:
-    refuse(out=out, dtype=dtype)
-    parts = operands(*arrays)
+    refuse(out=out)
+    parts = parts_of(arrays, dtype)
     if len({x.shape for x in parts}) > 1:
         raise shape_error(f"stack: shapes {[x.shape for x in parts]} differ", "make them equal")
     return concatenate([expand_dims(x, axis) for x in parts], axis=one_axis_of(parts[0].ndim + 1, axis))
@@ -164,42 +236,126 @@ def stack(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, cas
 
 @numpy_function(np.hstack)
 def hstack(tup: Any, *, dtype: Any = None, casting: Any = None) -> Node:
-    parts = [at_least(1)(x) for x in operands(*tup)]
-    return concatenate(parts, axis=0 if parts[0].ndim == 1 else 1, dtype=dtype)
+    parts = [at_least(1)(x) for x in parts_of(tup, dtype)]
+    return concatenate(parts, axis=0 if parts[0].ndim == 1 else 1)
 
 
 @numpy_function(np.vstack)
 def vstack(tup: Any, *, dtype: Any = None, casting: Any = None) -> Node:
-    return concatenate([at_least(2)(x) for x in operands(*tup)], dtype=dtype)
+    return concatenate([at_least(2)(x) for x in parts_of(tup, dtype)])
+
+
+@numpy_function(np.dstack)
+def dstack(tup: Any) -> Node:
+    return concatenate([at_least(3)(x) for x in parts_of(tup)], axis=2)
 
 
 @numpy_function(np.column_stack)
 def column_stack(tup: Any) -> Node:
-    return concatenate([x if x.ndim > 1 else graph.reshape(x, (x.size, 1)) for x in operands(*tup)], axis=1)
+    return concatenate([x if x.ndim > 1 else graph.reshape(x, (x.size, 1)) for x in parts_of(tup)], axis=1)
 
 
-FUNCTIONS |= {np.atleast_1d: at_least(1), np.atleast_2d: at_least(2)}
+@numpy_function(np.append)
+def append(arr: Any, values: Any, axis: Any = None) -> Node:
+    return concatenate((arr, values), axis)
 
 
-def splitter(function: Any) -> Callable[..., list[Node]]:
+@numpy_function(np.block)
+def block(arrays: Any) -> Node:
+    leaves: list[Any] = []
+
+    def depth_of(nested: Any) -> int:
+        if type(nested) is not list:
+            leaves.append(nested)
+            return 0
+        depths = {depth_of(part) for part in nested}
+        if len(depths) != 1:
+            raise shape_error("block: the lists are nested to different depths, or one is empty")
+        return 1 + depths.pop()
+
+    depth = depth_of(arrays)
+    nodes = array_operands(*leaves)
+    ndim = max(depth, *[x.ndim for x in nodes]) if nodes else depth
+    blocks = iter([graph.reshape(x, (1,) * (ndim - x.ndim) + x.shape) for x in nodes])
+
+    def join(nested: Any, axis: int) -> Node:
+        return concatenate([join(part, axis + 1) for part in nested], axis) if type(nested) is list else next(blocks)
+
+    return join(arrays, -depth)
+
+
+FUNCTIONS |= {np.atleast_1d: at_least(1), np.atleast_2d: at_least(2), np.atleast_3d: at_least(3)}
+
+
+def splitter(function: Any, fixed_axis: int | None = None) -> Callable[..., list[Node]]:
+    """np.split and its like: NumPy splits the numbers of the places along the axis."""
+
     def split(ary: Any, indices_or_sections: Any, axis: Any = 0) -> list[Node]:
-        axis = one_axis(as_node(ary), axis)
+        ary = as_node(ary)
+        axis = one_axis(ary, axis)
         parts = function(np.arange(ary.shape[axis]), indices_or_sections)
         return [graph.slice_axis(ary, axis, int(part[0]) if len(part) else 0, len(part)) for part in parts]
 
-    return split
+    if fixed_axis is None:
+        return split
+    return lambda ary, indices_or_sections: split(
+        ary, indices_or_sections, 0 if fixed_axis == 1 and as_node(ary).ndim == 1 else fixed_axis
+    )
 
 
 FUNCTIONS |= {function: splitter(function) for function in (np.split, np.array_split)}
+FUNCTIONS |= {np.vsplit: splitter(np.split, 0), np.hsplit: splitter(np.split, 1), np.dsplit: splitter(np.split, 2)}
 
 
-@numpy_function(np.diff)
-def diff(a: Any, n: int = 1, axis: Any = -1, prepend: Any = None, append: Any = None) -> Node:
-    refuse(prepend=prepend, append=append)
-    axis = one_axis(as_node(a), axis)
-    for _ in range(n):
-        length = max(a.shape[axis] - 1, 0)
-        a = elementwise("subtract", *(graph.slice_axis(a, axis, min(i, a.shape[axis]), length) for i in (1, 0)))
+def unstack(x: Any, /, *, axis: Any = 0) -> tuple[Node, ...]:
+    x = moveaxis(x, axis, 0)
+    return tuple([index(x, i) for i in range(x.shape[0])])
+
+
+if hasattr(np, "unstack"):  # from NumPy 2.1 on
+    FUNCTIONS[np.unstack] = unstack
+
+
+# ---- repetition
+
+
+@numpy_function(np.tile)
+def tile(A: Any, reps: Any) -> Node:  # noqa: N803 (NumPy's name)
+    a, reps = as_node(A), listed(reps)
+    ndim = max(a.ndim, len(reps))
+    shape, reps = (1,) * (ndim - a.ndim) + a.shape, (1,) * (ndim - len(reps)) + reps
+    each = [part for n in shape for part in (1, n)]
+    both = [part for r, n in zip(reps, shape, strict=True) for part in (r, n)]
+    repeated = graph.broadcast(graph.reshape(a, tuple(each)), tuple(map(operator.index, both)))
+    return graph.reshape(repeated, tuple(operator.index(r) * n for r, n in zip(reps, shape, strict=True)))
+
+
+@numpy_function(np.repeat)
+def repeat(a: Any, repeats: Any, axis: Any = None) -> Node:
+    a = as_node(a)
+    if axis is None:
+        a, axis = ravel(a), 0
+    axis = one_axis(a, axis)
+    if not isinstance(repeats, (int, np.integer)):
+        return moved(np.repeat, a, repeats, axis)
+    before, n, after = a.shape[:axis], a.shape[axis], a.shape[axis + 1 :]
+    repeated = graph.broadcast(graph.reshape(a, (*before, n, 1, *after)), (*before, n, int(repeats), *after))
+    return graph.reshape(repeated, (*before, n * int(repeats), *after))
+
+
+@numpy_function(np.roll)
+def roll(a: Any, shift: Any, axis: Any = None) -> Node:
+    a = as_node(a)
+    if axis is None:
+        return graph.reshape(roll(ravel(a), shift, 0), a.shape)
+    shifts, axes = np.broadcast_arrays(listed(shift), listed(axis))
+    for by, along in zip(shifts.tolist(), axes.tolist(), strict=True):
+        along = one_axis(a, along)
+        n = a.shape[along]
+        if n and by % n:
+            cut = n - by % n
+            tail = graph.slice_axis(a, along, cut, n - cut)
+            a = graph.concatenate([tail, graph.slice_axis(a, along, 0, cut)], along)
     return a
 
 
@@ -251,6 +407,12 @@ def _traced_in(key: Any) -> Node | None:
 
 def _index_by_table(a: Node, key: Any) -> Node:
     """Let NumPy index the element numbers; the result is the table to gather by."""
+    refuse_traced_index(key)
+    return moved(lambda numbers: numbers[key], a)
+
+
+def refuse_traced_index(key: Any) -> None:
+    """TraceError for an index or a mask that is traced."""
     traced = _traced_in(key)
     if traced is not None and traced.is_bool:
         raise trace_error(
@@ -261,12 +423,12 @@ def _index_by_table(a: Node, key: Any) -> Node:
         raise trace_error(
             "a traced array is used as an index", "index by constants, or select with np.where(i == k, ...)"
         )
-    return moved(lambda numbers: numbers[key], a)
 
 
 def moved(move: Callable[..., Any], a: Any, *args: Any, **options: Any) -> Node:
     """Any function of NumPy that only moves, repeats or omits elements: apply it to the element numbers."""
-    numbers = np.arange(as_node(a).size).reshape(a.shape)
+    a = as_node(a)
+    numbers = np.arange(a.size).reshape(a.shape)
     try:
         table = np.asarray(move(numbers, *args, **options))
     except IndexError as error:
@@ -277,15 +439,11 @@ def moved(move: Callable[..., Any], a: Any, *args: Any, **options: Any) -> Node:
 @numpy_function(np.take)
 def take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise") -> Node:
     refuse(out=out)
-    if _traced_in(indices) is not None:
-        return _index_by_table(a, indices)
+    refuse_traced_index(indices)
     return moved(np.take, a, indices, axis, mode=mode)
 
 
-FUNCTIONS |= {
-    function: functools.partial(moved, function)
-    for function in (np.diagonal, np.repeat, np.roll, np.rot90, np.tile, np.fliplr, np.flipud)
-}
+FUNCTIONS |= {function: functools.partial(moved, function) for function in (np.diagonal, np.resize)}
 
 
 # ---- constants like a traced array

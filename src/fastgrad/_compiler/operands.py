@@ -28,6 +28,11 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
 }
 
 
+def given(option: Any) -> bool:
+    """Whether a value stands for an option, not NumPy's mark that there is none."""
+    return option is not NO_VALUE
+
+
 def numpy_function(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter the decorated function of nodes as the meaning of these functions of NumPy."""
 
@@ -68,6 +73,11 @@ def operands(*values: Any) -> list[Node]:
             dtypes.append(BOOL if value.is_bool else value.dtype)
         elif kind is float or kind is int:
             dtypes.append(value if kind is float else 1)
+        elif (kind is list or kind is tuple) and type(joined := stacked(value)) is Node:
+            if builder is not None and builder is not joined.builder:
+                raise leak_error()
+            value, builder = joined, joined.builder
+            dtypes.append(BOOL if value.is_bool else value.dtype)
         else:
             value = constant_array(value)
             dtypes.append(value.dtype)
@@ -91,15 +101,50 @@ NOT_AN_ARRAY = "a traced value stands where NumPy needs a constant"
 def _float_of(dtypes: list[Any], values: Sequence[Any]) -> np.dtype:
     dtype = np.result_type(*dtypes)
     if dtype == BOOL:  # stored in the dtype of the comparison that made them
-        return max((x.dtype for x in values if type(x) is Node), key=lambda dtype: dtype.itemsize)
+        kinds = [x.dtype for x in values if type(x) is Node]
+        return max(kinds, key=lambda dtype: dtype.itemsize, default=FLOAT64)
     return FLOAT32 if dtype.kind == "f" and dtype.itemsize <= 4 else FLOAT64
 
 
+def stacked(value: Any) -> Any:
+    """What np.array makes of nested lists of nodes and constants: one node; other values as they are."""
+    if type(value) not in (list, tuple):
+        return value
+    parts = [stacked(part) for part in value]
+    if not any(type(part) is Node for part in parts):
+        return value
+    nodes = array_operands(*parts)
+    if len({x.shape for x in nodes}) > 1:
+        raise shape_error(f"a list of arrays of shapes {[x.shape for x in nodes]} is no array", "make them equal")
+    return graph.concatenate([graph.reshape(x, (1, *x.shape)) for x in nodes], 0)
+
+
+def array_operands(*values: Any) -> list[Node]:
+    """Operands whose Python numbers are float64, as where NumPy makes arrays first: in joins, not in arithmetic."""
+    return operands(*[constant_array(x) if isinstance(x, (bool, int, float)) else x for x in values])
+
+
 def as_node(a: Any) -> Node:
-    """The array argument of a function; TraceError when the traced value is some other argument."""
-    if type(a) is not Node:
+    """The array argument of a function, or nested lists of such; TraceError when some other argument is traced."""
+    node: Any = stacked(a)
+    if type(node) is not Node:
         raise trace_error(NOT_AN_ARRAY, "pass a number or array")
-    return a
+    return node
+
+
+def own_nodes(*values: Any) -> list[Node]:
+    """Nodes that keep their dtypes, for functions that give back several arrays."""
+    arrays = [stacked(value) for value in values]
+    builder = next((x.builder for x in arrays if type(x) is Node), None)
+    if builder is None:
+        raise trace_error(NOT_AN_ARRAY, "pass a number or array")
+    constants = [x if type(x) is Node else constant_array(x) for x in arrays]
+    return [x if type(x) is Node else builder.copied_constant(x, _float_of([x.dtype], [])) for x in constants]
+
+
+def node_like(other: Any, a: Any) -> Node:
+    """An array argument that may be constant where `other` is traced."""
+    return operands(a, as_node(other))[0]
 
 
 def common_shape(name: str, *shapes: Shape) -> Shape:
@@ -116,10 +161,10 @@ def common_shape(name: str, *shapes: Shape) -> Shape:
 
 
 OPTION_CURES = {
-    "where": "np.where(condition, x, 0) inside a sum, 1 inside a product",
+    "where": "np.where(condition, f(x), 0)",
     "out": "use the value that the call returns",
-    "initial": "combine the result with the initial value afterwards",
-    "dtype": ".astype(np.float64) or .astype(np.float32) on the result",
+    "fweights": "np.repeat the observations",
+    "aweights": "np.average(..., weights=w) for the means, then of the products of deviations",
 }
 
 
@@ -179,6 +224,29 @@ def elementwise(op: str, *values: Any) -> Node:
 
 def truth(condition: Any) -> Any:
     """A condition as truth values, so that a cast to a narrower float cannot change it."""
+    condition = stacked(condition)
     if type(condition) is Node:
         return condition if condition.is_bool else elementwise("not_equal", condition, 0.0)
     return constant_array(condition).astype(bool)
+
+
+@numpy_function(np.where)
+def where(condition: Any, x: Any = None, y: Any = None) -> Node:
+    if x is None or y is None:
+        raise trace_error("np.where with one argument has a result of unknown size", "use np.where(c, x, y)")
+    condition, x, y = truth(condition), stacked(x), stacked(y)
+    nodes = [value for value in (condition, x, y) if type(value) is Node]
+    if type(x) is Node or type(y) is Node:
+        a, b = operands(x, y)
+    else:  # both constant: NumPy's dtype, without regard to the condition
+        like = nodes[0].builder
+        arrays = [constant_array(value) for value in (x, y)]
+        dtype = _float_of([np.result_type(x, y)], nodes)
+        a, b = (like.copied_constant(array, dtype) for array in arrays)
+    if type(condition) is not Node:
+        condition = a.builder.copied_constant(condition, a.dtype)
+    elif condition.builder is not a.builder:
+        raise leak_error()
+    shape = common_shape("where", condition.shape, a.shape, b.shape)
+    chosen = (graph.cast(condition, a.dtype), a, b)
+    return a.builder.make("where", tuple([graph.broadcast(node, shape) for node in chosen]))

@@ -1,8 +1,9 @@
 """The part of NumPy that can be traced: tables from NumPy's functions to functions of nodes.
 
-layout.py has what only moves elements. trace.py unwraps its arrays to nodes, looks a function up in `UFUNCS`,
-`FUNCTIONS` or `METHODS`, and wraps what comes back. Values other than nodes are constants of the user's; dtypes
-follow NumPy's promotion, where Python numbers adapt, except that integers become float64.
+Here are the elementwise functions and the tables of ufuncs and methods; layout.py, rearrange.py, reductions.py,
+products.py and sampled.py enter the other functions. trace.py unwraps its arrays to nodes, looks a function up in
+`UFUNCS`, `UFUNC_METHODS`, `FUNCTIONS` or `METHODS`, and wraps what comes back. Values other than nodes are constants of
+the user's; dtypes follow NumPy's promotion, where Python numbers adapt, except that integers become float64.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import leak_error, shape_error, trace_error
+from ..errors import shape_error, trace_error
 from . import graph
 from .graph import ELEMENTWISE, FLOAT64, Node
 from .layout import (
@@ -23,9 +24,9 @@ from .layout import (
     expand_dims,
     flip,
     moveaxis,
-    moved,
     ravel,
     reshape,
+    rollaxis,
     squeeze,
     swapaxes,
     take,
@@ -34,23 +35,40 @@ from .layout import (
 from .operands import (
     FUNCTIONS,
     NO_VALUE,
-    _float_of,
     as_node,
     axes_of,
     common_shape,
-    constant_array,
     elementwise,
-    listed,
+    given,
     numpy_function,
     operands,
     refuse,
     truth,
+    where,
 )
+from .products import dot, horner, matmul
+from .rearrange import choose, compress
+from .reductions import (
+    all_,
+    any_,
+    argmax,
+    argmin,
+    is_everywhere,
+    kept,
+    max_,
+    mean,
+    min_,
+    prod,
+    std,
+    sum_,
+    trace,
+    var,
+)
+from .sampled import searchsorted
 
 # ---- elementwise: ufuncs
 
 
-# what NumPy does when all operands are truth values; None is an error there too
 def power(x: Any, exponent: Any) -> Node:
     base, n = operands(x, exponent)
     common_shape("power", base.shape, n.shape)
@@ -67,31 +85,10 @@ def bitwise(name: str, op: str) -> Callable[..., Node]:
     return on_truths
 
 
-def matmul(a: Any, b: Any) -> Node:
-    a, b = operands(a, b)
-    if not a.ndim or not b.ndim:
-        raise shape_error("matmul of a scalar", "use * for a product with a scalar")
-    left = graph.reshape(a, (1, *a.shape)) if a.ndim == 1 else a
-    right = graph.reshape(b, (*b.shape, 1)) if b.ndim == 1 else b
-    if left.shape[-1] != right.shape[-2]:
-        raise shape_error(
-            f"matmul: shapes {a.shape} and {b.shape} do not fit", "the inner axes must have equal lengths"
-        )
-    if left.ndim > 2 and right.ndim == 2:  # one product with all rows, instead of a copy of b for each
-        rows = graph.reshape(left, (math.prod(left.shape[:-1]), left.shape[-1]))
-        y = graph.reshape(graph.matmul(rows, right), (*left.shape[:-1], right.shape[-1]))
-    else:
-        batch = common_shape("matmul", left.shape[:-2], right.shape[:-2])
-        y = graph.matmul(
-            graph.broadcast(left, (*batch, *left.shape[-2:])),
-            graph.broadcast(right, (*batch, *right.shape[-2:])),
-        )
-    shape = list(y.shape)
-    if b.ndim == 1:
-        del shape[-1]
-    if a.ndim == 1:
-        del shape[-1 if b.ndim == 1 else -2]
-    return graph.reshape(y, tuple(shape))
+def heaviside(a: Node, b: Node) -> Node:
+    """NaN where `a` is; its derivative by `a` is 0 throughout, by `b` 1 where `a` is 0."""
+    step = where(graph.greater(a, 0.0), 1.0, where(graph.less(a, 0.0), 0.0, elementwise("multiply", a, 0.0)))
+    return where(graph.equal(a, 0.0), b, step)
 
 
 UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
@@ -100,11 +97,11 @@ UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
     if isinstance(getattr(np, name, None), np.ufunc)
 } | {
     np.power: power,
-    np.float_power: lambda a, b: power(graph.cast(a, FLOAT64) if type(a) is Node else a, b),
+    np.float_power: lambda a, b: power(*[graph.cast(x, FLOAT64) for x in operands(a, b)]),
     np.square: lambda a: elementwise("multiply", a, a),
     np.reciprocal: lambda a: elementwise("divide", 1.0, a),
-    np.positive: lambda a: a,
-    np.conjugate: lambda a: a,
+    np.positive: as_node,
+    np.conjugate: as_node,
     np.fabs: functools.partial(elementwise, "absolute"),
     np.exp2: lambda a: elementwise("power", 2.0, a),
     np.isinf: lambda a: elementwise("equal", elementwise("absolute", a), math.inf),
@@ -112,6 +109,9 @@ UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
     np.radians: lambda a: elementwise("multiply", a, math.pi / 180),
     np.rad2deg: lambda a: elementwise("multiply", a, 180 / math.pi),
     np.degrees: lambda a: elementwise("multiply", a, 180 / math.pi),
+    np.heaviside: lambda a, b: heaviside(*operands(a, b)),
+    np.signbit: lambda a: elementwise("logical_or", elementwise("less", a, 0.0),
+                                      elementwise("less", elementwise("divide", 1.0, a), 0.0)),
     np.logical_xor: lambda a, b: elementwise("not_equal", truth(a), truth(b)),
     np.bitwise_and: bitwise("&", "logical_and"),
     np.bitwise_or: bitwise("|", "logical_or"),
@@ -132,33 +132,45 @@ CURES: dict[Any, str] = {
     np.fmax: "np.maximum(x, y), which passes NaN on",
     np.fmin: "np.minimum(x, y), which passes NaN on",
     np.cumsum: "np.stack of running sums, or a product with np.tril(np.ones((n, n)))",
-    np.einsum: "np.matmul, np.tensordot or a sum of products with broadcasting",
-    np.average: "np.sum(w * x) / np.sum(w)",
     np.floor: "a constant: it has no derivative",
     np.ceil: "a constant: it has no derivative",
+    np.array_equal: "np.all(a == b) for the same shapes",
+    np.array_equiv: "np.all(a == b)",
+    np.fill_diagonal: "np.where(np.eye(n, dtype=bool), value, a)",
+    np.copyto: "np.where(where, src, dst), or dst = src",
+    np.putmask: "np.where(mask, values, a)",
+    np.place: "np.where(mask, values, a)",
+    np.put: "np.where with a constant mask",
+    np.put_along_axis: "np.where with a constant mask",
+    np.nonzero: "np.where(condition, x, 0.0): how many elements there are would depend on values",
+    np.flatnonzero: "np.where(condition, x, 0.0): how many elements there are would depend on values",
+    np.argwhere: "np.where(condition, x, 0.0): how many elements there are would depend on values",
+    np.unique: "the elements as they are: how many differ would depend on values",
+    np.angle: "np.arctan2(y, x) for the real and imaginary parts",
+    np.subtract: "first - np.sum(rest)",
+    np.divide: "first / np.prod(rest)",
 }
 
-
-@numpy_function(np.where)
-def where(condition: Any, x: Any = None, y: Any = None) -> Node:
-    if x is None or y is None:
-        raise trace_error("np.where with one argument has a result of unknown size", "use np.where(c, x, y)")
-    condition = truth(condition)
-    nodes = [value for value in (condition, x, y) if type(value) is Node]
-    if type(x) is Node or type(y) is Node:
-        a, b = operands(x, y)
-    else:  # both constant: NumPy's dtype, without regard to the condition
-        like = nodes[0].builder
-        arrays = [constant_array(value) for value in (x, y)]
-        dtype = _float_of([np.result_type(x, y)], nodes)
-        a, b = (like.copied_constant(array, dtype) for array in arrays)
-    if type(condition) is not Node:
-        condition = a.builder.copied_constant(condition, a.dtype)
-    elif condition.builder is not a.builder:
-        raise leak_error()
-    shape = common_shape("where", condition.shape, a.shape, b.shape)
-    chosen = (graph.cast(condition, a.dtype), a, b)
-    return a.builder.make("where", tuple([graph.broadcast(node, shape) for node in chosen]))
+# the same for what arrays have
+METHOD_CURES: dict[str, str] = {
+    "fill": "y = np.full_like(x, value)",
+    "sort": "y = np.sort(x)",
+    "partition": "y = np.sort(x)",
+    "put": "y = np.where(mask, values, x) with a constant mask",
+    "resize": "y = np.resize(x, shape)",
+    "nonzero": "np.where(condition, x, 0.0): how many elements there are would depend on values",
+    "view": "y = x, or x.astype(np.float32)",
+    "tobytes": "return the array, and store it outside of the function",
+    "tofile": "return the array, and store it outside of the function",
+    "dump": "return the array, and store it outside of the function",
+    "dumps": "return the array, and store it outside of the function",
+    "data": "the array itself",
+    "ctypes": "the array itself",
+    "strides": "x.shape: how an array lies in memory is not known in a trace",
+    "flags": "x.shape and x.dtype: how an array lies in memory is not known in a trace",
+    "base": "the array itself",
+    "imag": "np.zeros_like(x): traced arrays are real",
+}
 
 
 @numpy_function(np.clip)
@@ -172,164 +184,122 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: 
     return a
 
 
-# ---- reductions
+@numpy_function(np.sinc)
+def sinc(x: Any) -> Node:
+    """sin(pi x) / (pi x); near 0 its series, whose derivatives of every order are right there."""
+    y = graph.truth_as_number(as_node(x)) * math.pi
+    is_near = graph.less(graph.absolute(y), 1.0)
+    squared = y * y
+    terms = [(-1) ** k / math.factorial(2 * k + 1) for k in range(10)][::-1]
+    series = horner([graph.filled(y, term) for term in terms], squared)
+    return graph.where(is_near, series, graph.sin(y) / graph.where(is_near, 1.0, y))
 
 
-def kept(y: Node, a: Node, axes: tuple[int, ...], keepdims: Any) -> Node:
-    """A reduction `y` of `a`, with axes of length 1 in place of those gone if asked for."""
-    if keepdims is NO_VALUE or not keepdims:
-        return y
-    return graph.reshape(y, tuple(1 if axis in axes else n for axis, n in enumerate(a.shape)))
+@numpy_function(np.nan_to_num)
+def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Node:
+    x = as_node(x)
+    limits = np.finfo(x.dtype)
+    high, low = (limits.max if posinf is None else posinf), (limits.min if neginf is None else neginf)
+    y = where(elementwise("equal", x, math.inf), high, where(elementwise("equal", x, -math.inf), low, x))
+    return graph.cast(where(elementwise("isnan", x), nan, y), x.dtype)
 
 
-def reducer(op: str) -> Callable[..., Node]:
-    arithmetic = op in ("sum", "prod")
+@numpy_function(np.isclose)
+def isclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> Node:
+    a, b = map(graph.truth_as_number, operands(a, b))
+    bound = elementwise("add", atol, elementwise("multiply", rtol, graph.absolute(b)))
+    distance = graph.absolute(elementwise("subtract", a, b))
+    is_near = elementwise("logical_and", elementwise("less_equal", distance, bound), graph.isfinite(b))
+    close = elementwise("logical_or", is_near, elementwise("equal", a, b))
+    both_nan = elementwise("logical_and", elementwise("isnan", a), elementwise("isnan", b))
+    return elementwise("logical_or", close, both_nan) if equal_nan else close
 
-    def reduce(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False,
-               initial: Any = None, where: Any = None) -> Node:  # fmt: skip
-        refuse(dtype=dtype, out=out, initial=initial, where=where)
+
+@numpy_function(np.allclose)
+def allclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> Node:
+    return all_(isclose(a, b, rtol, atol, equal_nan))
+
+
+FUNCTIONS |= {
+    np.real_if_close: lambda a, tol=100: as_node(a),
+    np.isposinf: lambda x, out=None: elementwise("equal", x, math.inf),
+    np.isneginf: lambda x, out=None: elementwise("equal", x, -math.inf),
+}
+
+if "rint" in ELEMENTWISE:
+
+    @numpy_function(np.round, np.around)
+    def round_(a: Any, decimals: Any = 0, out: Any = None) -> Node:
+        refuse(out=out)
+        if not decimals:
+            return elementwise("rint", a)
+        scale = 10.0 ** abs(decimals)
+        there, back = ("multiply", "divide") if decimals > 0 else ("divide", "multiply")
+        return elementwise(back, elementwise("rint", elementwise(there, a, scale)), scale)
+
+
+if "trunc" in ELEMENTWISE:
+    FUNCTIONS[np.fix] = lambda x, out=None: elementwise("trunc", x)
+
+
+# ---- methods of ufuncs
+
+
+def outer_of(ufunc: np.ufunc) -> Callable[..., Node]:
+    def outer(a: Any, b: Any) -> Node:
+        a, b = operands(a, b)
+        return UFUNCS[ufunc](graph.reshape(a, a.shape + (1,) * b.ndim), b)
+
+    return outer
+
+
+def folded(ufunc: np.ufunc) -> Callable[..., Node]:
+    """The reduction by an associative operation that has no instruction: halves are combined, again and again."""
+
+    def reduce(a: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: Any = False,
+               initial: Any = NO_VALUE, where: Any = True) -> Node:  # fmt: skip
+        refuse(out=out, dtype=dtype)
+        if not is_everywhere(where):
+            raise trace_error(f"the option where= of np.{ufunc.__name__}.reduce cannot be traced",
+                              "np.where(condition, x, a value that changes nothing)")  # fmt: skip
         a = as_node(a)
         axes = axes_of(a, axis)
-        if arithmetic:
-            a = as_count(a)
-        elif not all(a.shape[axis] for axis in axes):
-            raise shape_error(f"{op} over no elements: the array has shape {a.shape}")
-        return kept(graph.reduction(op, a, axes), a, axes, keepdims)
+        rows = graph.transpose(a, [*(i for i in range(a.ndim) if i not in axes), *axes])
+        lead = rows.ndim - len(axes)
+        n = math.prod(rows.shape[lead:])
+        if not n:
+            raise shape_error(f"np.{ufunc.__name__}.reduce over no elements: the array has shape {a.shape}")
+        rows = graph.reshape(rows, (*rows.shape[:lead], n))
+        while (n := rows.shape[lead]) > 1:
+            first, second = (graph.slice_axis(rows, lead, start, n // 2) for start in (0, n // 2))
+            rest = [graph.slice_axis(rows, lead, n - 1, 1)] if n % 2 else []
+            rows = graph.concatenate([UFUNCS[ufunc](first, second), *rest], lead)
+        y = kept(graph.reshape(rows, rows.shape[:lead]), a, axes, keepdims)
+        return UFUNCS[ufunc](y, initial) if given(initial) and initial is not None else y
 
-    reduce.__name__ = op
-    if arithmetic:
-        return reduce
-    # NumPy's max and min have no dtype in third place
-    return lambda a, axis=None, out=None, keepdims=False, initial=None, where=None: reduce(
-        a, axis, None, out, keepdims, initial, where
-    )
-
-
-def as_count(a: Node) -> Node:
-    """Truth values as numbers to be added: NumPy's integers, which are float64 here."""
-    return graph.truth_as_number(graph.cast(a, FLOAT64)) if a.is_bool else a
+    return reduce
 
 
-sum_, prod, max_, min_ = map(reducer, ("sum", "prod", "max", "min"))
-FUNCTIONS |= {np.sum: sum_, np.prod: prod, np.max: max_, np.amax: max_, np.min: min_, np.amin: min_}
-REDUCTIONS: dict[np.ufunc, Callable[..., Any]] = {
-    np.add: sum_, np.multiply: prod, np.maximum: max_, np.minimum: min_,
+def accumulation(function: str) -> Callable[..., Node]:
+    return lambda a, axis=0, dtype=None, out=None: FUNCTIONS[getattr(np, function)](a, axis, dtype, out)
+
+
+UFUNC_METHODS: dict[str, dict[np.ufunc, Callable[..., Any]]] = {
+    "__call__": UFUNCS,
+    "outer": {ufunc: outer_of(ufunc) for ufunc in UFUNCS if ufunc.nin == 2 and ufunc is not np.matmul},
+    "reduce": {
+        np.add: sum_, np.multiply: prod, np.maximum: max_, np.minimum: min_, np.logical_and: all_,
+        np.logical_or: any_,
+    } | {ufunc: folded(ufunc) for ufunc in (np.logaddexp, np.logaddexp2, np.hypot, np.fmax, np.fmin, np.logical_xor)
+         if ufunc in UFUNCS},
+    "accumulate": {getattr(np, name): accumulation(function)
+                   for name, function in (("add", "cumsum"), ("multiply", "cumprod")) if getattr(np, function) in FUNCTIONS},
 }  # fmt: skip
 
 
-@numpy_function(np.any)
-def any_(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = None) -> Node:
-    return max_(truth(as_node(a)), axis, out, keepdims, None, where)
-
-
-@numpy_function(np.all)
-def all_(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = None) -> Node:
-    return min_(truth(as_node(a)), axis, out, keepdims, None, where)
-
-
-@numpy_function(np.mean)
-def mean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *,
-         where: Any = None) -> Node:  # fmt: skip
-    refuse(dtype=dtype, out=out, where=where)
-    a = as_node(a)
-    count = math.prod(a.shape[axis] for axis in axes_of(a, axis))
-    return sum_(a, axis, keepdims=keepdims) / count
-
-
-@numpy_function(np.var)
-def var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False, *,
-        where: Any = None, mean: Any = None, correction: Any = None) -> Node:  # fmt: skip
-    refuse(dtype=dtype, out=out, where=where, mean=mean)
-    a = as_count(as_node(a))
-    ddof = ddof if correction is None or correction is NO_VALUE else correction
-    axes = axes_of(a, axis)
-    count = math.prod(a.shape[axis] for axis in axes)
-    deviation = a - sum_(a, axes, keepdims=True) / count
-    return sum_(deviation * deviation, axes, keepdims=keepdims) / (count - ddof)
-
-
-@numpy_function(np.std)
-@functools.wraps(var)
-def std(*args: Any, **options: Any) -> Node:
-    return graph.sqrt(var(*args, **options))
-
-
-@numpy_function(np.linalg.norm)
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Node:
-    x = as_node(x)
-    axes = axes_of(x, axis)
-    matrix = len(axes) != 1
-    if ord == "fro" or (ord == 2 and not matrix):
-        ord = None
-    if ord is not None and (matrix or ord not in (1, math.inf)):
-        raise trace_error(f"the norm of order {ord!r} over {len(axes)} axes cannot be traced")
-    if ord == 1:
-        return sum_(elementwise("absolute", x), axes, keepdims=keepdims)
-    if ord == math.inf:
-        return max_(elementwise("absolute", x), axes, keepdims=keepdims)
-    squares = sum_(x * x, axes, keepdims=keepdims)
-    # at 0, where the norm has a kink, the branch chosen has the subgradient 0
-    return graph.where(graph.equal(squares, 0.0), squares, graph.sqrt(squares))
-
-
-@numpy_function(np.trace)
-def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None) -> Node:
-    refuse(dtype=dtype, out=out)
-    return sum_(moved(np.diagonal, a, offset, axis1, axis2), -1)
-
-
-# ---- products
-
-
-@numpy_function(np.dot)
-def dot(a: Any, b: Any, out: Any = None) -> Node:
-    refuse(out=out)
-    a, b = operands(a, b)
-    if not a.ndim or not b.ndim:
-        return elementwise("multiply", a, b)
-    return tensordot(a, b, ((a.ndim - 1,), (max(b.ndim - 2, 0),)), "dot")
-
-
-@numpy_function(np.inner)
-def inner(a: Any, b: Any) -> Node:
-    a, b = operands(a, b)
-    if not a.ndim or not b.ndim:
-        return elementwise("multiply", a, b)
-    return tensordot(a, b, ((a.ndim - 1,), (b.ndim - 1,)), "inner")
-
-
-@numpy_function(np.vdot)
-def vdot(a: Any, b: Any) -> Node:
-    return dot(*map(ravel, operands(a, b)))
-
-
-@numpy_function(np.outer)
-def outer(a: Any, b: Any, out: Any = None) -> Node:
-    refuse(out=out)
-    a, b = map(ravel, operands(a, b))
-    return elementwise("multiply", graph.reshape(a, (a.size, 1)), graph.reshape(b, (1, b.size)))
-
-
-@numpy_function(np.tensordot)
-def tensordot(a: Any, b: Any, axes: Any = 2, name: str = "tensordot") -> Node:
-    a, b = operands(a, b)
-    if isinstance(axes, (int, np.integer)):
-        axes = range(a.ndim - int(axes), a.ndim), range(int(axes))
-    over_a, over_b = axes_of(a, listed(axes[0])), axes_of(b, listed(axes[1]))
-    summed = tuple(a.shape[axis] for axis in over_a)
-    if summed != tuple(b.shape[axis] for axis in over_b):
-        raise shape_error(
-            f"{name}: shapes {a.shape} and {b.shape} do not fit", "the axes summed must have equal lengths"
-        )
-    free_a = [axis for axis in range(a.ndim) if axis not in over_a]
-    free_b = [axis for axis in range(b.ndim) if axis not in over_b]
-    a, b = graph.transpose(a, (*free_a, *over_a)), graph.transpose(b, (*over_b, *free_b))
-    if not free_a and not free_b:
-        return sum_(a * b)
-    rows, columns, n = a.shape[: len(free_a)], b.shape[len(over_b) :], math.prod(summed)
-    left = graph.reshape(a, (math.prod(rows), n))
-    right = graph.reshape(b, (n, math.prod(columns)))
-    return graph.reshape(graph.matmul(left, right), (*rows, *columns))
+def with_dtype(function: Callable[..., Node], dtype: Any) -> Callable[..., Node]:
+    """A ufunc with dtype=: its operands are converted first."""
+    return lambda *values: function(*[astype(x, dtype) for x in operands(*values)])
 
 
 # ---- methods of arrays: those whose arguments are the function's
@@ -347,18 +317,22 @@ def _spread_arguments(function: Callable[..., Node]) -> Callable[..., Node]:
 
 
 METHODS: dict[str, Callable[..., Any]] = {
-    "all": all_, "any": any_, "astype": astype, "clip": clip, "conj": lambda a: a,
-    "copy": lambda a, order="C": a,
+    "all": all_, "any": any_, "argmax": argmax, "argmin": argmin, "astype": astype, "choose": choose, "clip": clip,
+    "compress": lambda a, condition, axis=None, out=None: compress(condition, a, axis, out),
+    "conj": lambda a: a, "conjugate": lambda a: a, "copy": lambda a, order="C": a,
     "diagonal": FUNCTIONS[np.diagonal], "dot": dot, "flatten": ravel, "max": max_, "mean": mean, "min": min_,
     "prod": prod, "ravel": ravel, "repeat": FUNCTIONS[np.repeat], "reshape": _spread_arguments(reshape),
     "squeeze": squeeze, "std": std, "sum": sum_, "swapaxes": swapaxes, "take": take, "trace": trace,
     "transpose": _spread_arguments(transpose), "var": var,
-}  # fmt: skip
+}
+if np.round in FUNCTIONS:
+    METHODS["round"] = FUNCTIONS[np.round]
+METHODS |= {function.__name__: FUNCTIONS[function] for function in (np.cumsum, np.cumprod) if function in FUNCTIONS}  # fmt: skip
 
 # NumPy gives a view on the same memory: writing to one would change the other
 VIEWS = frozenset({
-    reshape, ravel, transpose, swapaxes, moveaxis, squeeze, expand_dims, broadcast_to, flip,
-    FUNCTIONS[np.atleast_1d], FUNCTIONS[np.atleast_2d], FUNCTIONS[np.diagonal], METHODS["reshape"],
-    METHODS["transpose"], METHODS["conj"], FUNCTIONS[np.rot90], FUNCTIONS[np.fliplr], FUNCTIONS[np.flipud],
-    FUNCTIONS[np.real],
+    reshape, ravel, transpose, swapaxes, moveaxis, rollaxis, squeeze, expand_dims, broadcast_to, flip,
+    METHODS["reshape"], METHODS["transpose"], METHODS["conj"], METHODS["conjugate"],
+    *(FUNCTIONS[function] for function in (np.atleast_1d, np.atleast_2d, np.atleast_3d, np.diagonal, np.diag, np.rot90,
+                                           np.fliplr, np.flipud, np.real, np.real_if_close)),
 })  # fmt: skip

@@ -19,7 +19,7 @@ from . import tree
 from .graph import FLOAT32, FLOAT64, Builder, Graph, Node, Shape
 from .layout import broadcast_to, index
 from .operands import FUNCTIONS, NO_VALUE
-from .surface import CURES, METHODS, REDUCTIONS, UFUNCS, VIEWS
+from .surface import CURES, METHOD_CURES, METHODS, UFUNC_METHODS, UFUNCS, VIEWS, with_dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +143,7 @@ class Traced:
     T = property(lambda self: self.transpose())
     mT = property(lambda self: self.swapaxes(-1, -2))  # noqa: N815
     real = property(lambda self: self)
+    flat = property(lambda self: self.ravel())
 
     def __repr__(self) -> str:
         return f"<traced array of shape {self.shape}, dtype {self.dtype}: without values while it is recorded>"
@@ -164,6 +165,9 @@ class Traced:
             self._is_shared = True
         return Traced(node, is_view)
 
+    def __contains__(self, value: Any) -> NoReturn:
+        raise trace_error("`in` asks whether a traced array holds a value", "np.any(x == value), a traced truth value")
+
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
         raise trace_error(
             f"assignment into a traced array of shape {self.shape}",
@@ -178,16 +182,19 @@ class Traced:
                 f"np.{ufunc.__name__} with a traced operand cannot write into an existing array",
                 "write y = y + x instead of y += x or out=y",
             )
-        table = {"__call__": UFUNCS, "reduce": REDUCTIONS}.get(method, {})
+        table = UFUNC_METHODS.get(method, {})
         function = table.get(ufunc)
         if function is None:
             name = ufunc.__name__ + ("" if method == "__call__" else f".{method}")
             _unknown(name, CURES.get(ufunc), [known.__name__ for known in table])
         if method == "reduce":
             options.setdefault("axis", 0)
-        else:
+        elif method != "accumulate":
+            dtype = options.pop("dtype", None)
             _check_options(ufunc.__name__, options, ())
             options = {}
+            if dtype is not None:
+                function = with_dtype(function, dtype)
         return _call(function, inputs, options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
@@ -255,8 +262,10 @@ class Traced:
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("_") or not hasattr(np.ndarray, name):
             raise AttributeError(f"a traced array has no attribute {name!r}")
+        cure = METHOD_CURES.get(name)
         raise attribute_error(
-            f"the array attribute {name!r} cannot be traced", nearest(name, [*METHODS, "shape", "T", "size"])
+            f"the array attribute {name!r} cannot be traced",
+            f"write {cure}" if cure else nearest(name, [*METHODS, "shape", "T", "size"]),
         )
 
 
@@ -282,12 +291,20 @@ def _call(function: Callable[..., Any], args: Sequence[Any], options: dict[str, 
         if type(args[0]) is Traced:
             args[0]._is_shared = True
         return Traced(result, is_shared=True)
-    if type(result) is list or (type(result) is tuple and result and type(result[0]) is Node):
-        for x in args:  # several results are views of the operands
+    if (type(result) is list or type(result) is tuple) and result and type(result[0]) is Node:
+        for x in args:  # several results may be views of the operands
             if type(x) is Traced:
                 x._is_shared = True
-        return type(result)([Traced(x, is_shared=True) for x in result])
-    return result
+    return _wrap(result)
+
+
+def _wrap(value: Any) -> Any:
+    """Several results, or the arguments of a user's function that works on parts."""
+    if type(value) is Node:
+        return Traced(value, is_shared=True)
+    if type(value) is list or type(value) is tuple:
+        return type(value)([_wrap(part) for part in value])
+    return value
 
 
 def _unwrap(value: Any) -> Any:
@@ -298,9 +315,9 @@ def _unwrap(value: Any) -> Any:
         return node
     if type(value) in (list, tuple):
         return type(value)([_unwrap(item) for item in value])
-    if type(value) is slice:
-        return value  # a traced bound reports itself through __index__
-    return value
+    if callable(value) and not isinstance(value, type):  # for np.piecewise and its like
+        return lambda *args, **options: _unwrap(value(*map(_wrap, args), **options))
+    return value  # a traced bound of a slice reports itself through __index__
 
 
 _PARAMETERS: dict[Any, frozenset[str]] = {}
