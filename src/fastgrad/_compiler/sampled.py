@@ -160,9 +160,8 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Node:
     rises = bool(np.all(bins[1:] >= bins[:-1]))
     if not rises and not np.all(bins[1:] <= bins[:-1]):
         raise ValueError("digitize: the bins neither rise nor fall throughout")
-    if rises:
-        return searchsorted(bins, x, "left" if right else "right")
-    return float(bins.size) - searchsorted(bins[::-1], x, "right" if right else "left")
+    side = "left" if right else "right"
+    return searchsorted(bins, x, side) if rises else float(bins.size) - searchsorted(bins[::-1], x, side)
 
 
 @numpy_function(np.interp)
@@ -193,12 +192,12 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     slope = at_piece(elementwise("divide", after - before, np.where(steps == 0, 1.0, steps)))
     y = slope * (x - at_piece(xp[:-1])) + at_piece(before)
     first, last = index(fp, 0), index(fp, -1)
-    low = ends.pop(0) if left is not None and ends else first
-    high = ends.pop(0) if right is not None and ends else last
+    low = ends.pop(0) if ends and left is not None else first
+    high = ends.pop(0) if ends else last
     y = where(elementwise("less", x, float(xp[0])), low, y)
     y = where(elementwise("greater_equal", x, float(xp[-1])), last, y)
     y = where(elementwise("greater", x, float(xp[-1])), high, y)
-    return where(elementwise("isnan", x), x, y)
+    return where(elementwise("isnan", x), x, y) if xp.size > 1 else y  # NumPy looks at a single point only
 
 
 def modulo(x: Node, period: float) -> Node:
@@ -245,7 +244,8 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **options: Any) 
     """Each function is evaluated everywhere; where its condition fails, it contributes nothing to derivatives."""
     x = as_node(x)
     conditions = [condlist] if np.isscalar(condlist) else parts_of_list(condlist)
-    if x.ndim and not getattr(conditions[0], "ndim", np.ndim(conditions[0]) if type(conditions[0]) is not Node else 0):  # one condition, not in a list
+    first = stacked(conditions[0])
+    if x.ndim and not (first.ndim if type(first) is Node else np.ndim(first)):  # one condition, not in a list
         conditions = [condlist]
     conditions = [truth(condition) for condition in conditions]
     if len(funclist) == len(conditions) + 1:

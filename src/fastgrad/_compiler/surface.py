@@ -226,18 +226,6 @@ FUNCTIONS |= {
     np.isneginf: lambda x, out=None: elementwise("equal", x, -math.inf),
 }
 
-if "rint" in ELEMENTWISE:
-
-    @numpy_function(np.round, np.around)
-    def round_(a: Any, decimals: Any = 0, out: Any = None) -> Node:
-        refuse(out=out)
-        if not decimals:
-            return elementwise("rint", a)
-        scale = 10.0 ** abs(decimals)
-        there, back = ("multiply", "divide") if decimals > 0 else ("divide", "multiply")
-        return elementwise(back, elementwise("rint", elementwise(there, a, scale)), scale)
-
-
 if "trunc" in ELEMENTWISE:
     FUNCTIONS[np.fix] = lambda x, out=None: elementwise("trunc", x)
 
@@ -325,8 +313,6 @@ METHODS: dict[str, Callable[..., Any]] = {
     "squeeze": squeeze, "std": std, "sum": sum_, "swapaxes": swapaxes, "take": take, "trace": trace,
     "transpose": _spread_arguments(transpose), "var": var,
 }
-if np.round in FUNCTIONS:
-    METHODS["round"] = FUNCTIONS[np.round]
 METHODS |= {function.__name__: FUNCTIONS[function] for function in (np.cumsum, np.cumprod) if function in FUNCTIONS}  # fmt: skip
 
 # NumPy gives a view on the same memory: writing to one would change the other
