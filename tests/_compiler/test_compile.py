@@ -208,12 +208,22 @@ def test_picking_from_a_value_that_was_just_computed(lanes, n):
     np.testing.assert_allclose(result[0] if lanes[0] else result, fun(x), rtol=1e-15)
 
 
-def test_more_axes_than_the_machine_has_are_refused_or_merged():
+def test_more_axes_than_the_machine_has_are_merged_or_taken_apart():
     deep = (2,) * 12
     x = np.random.default_rng(0).normal(size=deep)
     np.testing.assert_allclose(run(compiled(lambda x: np.sin(x) + x, deep), x)[0], np.sin(x) + x, rtol=1e-14)
-    with pytest.raises(ValueError, match="axes"):
-        compiled(lambda x: x + x.T, deep)
+    np.testing.assert_array_equal(run(compiled(lambda x: x + x.T, deep), x)[0], x + x.T)
+    order = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+    deep, x = (2,) * 10, x.reshape(-1)[:1024].reshape((2,) * 10)
+
+    def fun(x):
+        y = x.transpose(order)
+        return np.sum(np.sin(y) * x, axis=(1, 3, 5)), np.concatenate([x.T, y], 4)
+
+    for lanes in ((False,), (True,)):
+        program = compiled(fun, deep, lanes=lanes)
+        for value, right in zip(run(program, x[None] if lanes[0] else x), fun(x), strict=True):
+            np.testing.assert_allclose(value[0] if lanes[0] else value, right, rtol=1e-13, atol=1e-15)
 
 
 # ---- programs as data

@@ -69,15 +69,27 @@ def test_reductions_of_some_elements(name):
 
 
 def test_initial_values_and_dtypes():
-    agree(lambda x: (np.sum(x, initial=2.0), np.prod(x, 0, initial=3), np.max(x, initial=1.0), x.min(1, initial=-1.0)), A)
+    agree(
+        lambda x: (np.sum(x, initial=2.0), np.prod(x, 0, initial=3), np.max(x, initial=1.0), x.min(1, initial=-1.0)), A
+    )
     agree(lambda x: (np.sum(x, dtype=np.float64), np.mean(x, dtype=float), x.prod(dtype="f8")), A.astype(np.float32))
     agree(lambda x: (np.sum(x, 0, np.float32), np.var(x, dtype=np.float32)), A, rtol=1e-6)
     agree(lambda x: (np.max(x[:0], 0, initial=1.0), np.any(x[:0]), np.all(x[:0], axis=0)), A)
-    agree(lambda x: (np.sum(x > 0, where=MASK), np.any(x > 0, where=~MASK), np.max(x > 1, initial=False, where=MASK)), A)
+    agree(
+        lambda x: (np.sum(x > 0, where=MASK), np.any(x > 0, where=~MASK), np.max(x > 1, initial=False, where=MASK)), A
+    )
 
 
 def test_variances():
-    agree(lambda x: (np.var(x, ddof=2), np.std(x, 1, ddof=1, where=MASK), np.var(x, mean=np.mean(x)), np.var(x, correction=1)), A)
+    agree(
+        lambda x: (
+            np.var(x, ddof=2),
+            np.std(x, 1, ddof=1, where=MASK),
+            np.var(x, mean=np.mean(x)),
+            np.var(x, correction=1),
+        ),
+        A,
+    )
     check_gradient(lambda x: (np.var(x, 0, ddof=1), np.std(x, 1), np.std(x, where=MASK)), A, second=True)
     for x in (np.zeros(3), np.full(3, 2.5)):  # a kink: 0 is a subgradient
         assert fg.grad(np.std)(x).tolist() == [0, 0, 0]
@@ -85,12 +97,22 @@ def test_variances():
 
 def test_ptp_and_counts():
     agree(lambda x: (np.ptp(x), np.ptp(x, 0), np.ptp(x, axis=1, keepdims=True)), A)
-    agree(lambda x: (np.count_nonzero(x), np.count_nonzero(x > 0, axis=0), np.count_nonzero(np.sign(x), 1, keepdims=True)), A)
+    agree(
+        lambda x: (
+            np.count_nonzero(x),
+            np.count_nonzero(x > 0, axis=0),
+            np.count_nonzero(np.sign(x), 1, keepdims=True),
+        ),
+        A,
+    )
     check_gradient(lambda x: np.ptp(x, 1), A)
 
 
 def test_average():
-    agree(lambda x: (np.average(x), np.average(x, 0), np.average(x, weights=MASK + 1.0), np.average(x, 1, weights=V + 2)), A)
+    agree(
+        lambda x: (np.average(x), np.average(x, 0), np.average(x, weights=MASK + 1.0), np.average(x, 1, weights=V + 2)),
+        A,
+    )
     agree(lambda x: np.average(x, 1, returned=True) + np.average(x, axis=0, weights=x[:, 1] + 3, returned=True), A)
     agree(lambda x: (np.average(C, 1, weights=abs(x[0])), np.average(x, 0, [1, 2, 3], keepdims=True)), A)
     agree(lambda x: np.average(x, (2, 0), np.arange(8.0).reshape(4, 2)), CUBE)
@@ -100,7 +122,9 @@ def test_average():
 GAPS = np.where(C > 0.6, np.nan, A)
 
 
-@pytest.mark.filterwarnings("ignore:All-NaN:RuntimeWarning", "ignore:Mean of:RuntimeWarning", "ignore:Degrees:RuntimeWarning")
+@pytest.mark.filterwarnings(
+    "ignore:All-NaN:RuntimeWarning", "ignore:Mean of:RuntimeWarning", "ignore:Degrees:RuntimeWarning"
+)
 @pytest.mark.parametrize("name", ["nansum", "nanprod", "nanmax", "nanmin", "nanmean", "nanvar", "nanstd"])
 def test_reductions_without_nan(name):
     function = getattr(np, name)
@@ -124,8 +148,16 @@ def test_places_of_extremes_are_numbers_without_derivative():
 
 
 def test_covariance_and_correlation():
-    agree(lambda x: (np.cov(x), np.cov(x, rowvar=False), np.cov(x[0]), np.cov(x[0], x[1]), np.cov(x, C, ddof=0)), A, rtol=1e-13)
-    agree(lambda x: (np.corrcoef(x), np.corrcoef(x[0], x[1]), np.corrcoef(x, rowvar=False), np.corrcoef(x[0])), A, rtol=1e-12)
+    agree(
+        lambda x: (np.cov(x), np.cov(x, rowvar=False), np.cov(x[0]), np.cov(x[0], x[1]), np.cov(x, C, ddof=0)),
+        A,
+        rtol=1e-13,
+    )
+    agree(
+        lambda x: (np.corrcoef(x), np.corrcoef(x[0], x[1]), np.corrcoef(x, rowvar=False), np.corrcoef(x[0])),
+        A,
+        rtol=1e-12,
+    )
     agree(lambda x: (np.cov(x, bias=True), np.cov(V, x[1])), A, rtol=1e-13)
     check_gradient(lambda x: (np.cov(x), np.corrcoef(x)[0, 1:]), A, second=True)
 
@@ -135,7 +167,15 @@ ORDERS = [None, 1, 2, 3, 1.5, 0.5, -1, -2, 0, np.inf, -np.inf]
 
 @pytest.mark.parametrize("order", ORDERS, ids=str)
 def test_norms_of_vectors(order):
-    agree(lambda x: (np.linalg.norm(x[0], order), np.linalg.norm(x, order, 1), np.linalg.norm(x, order, axis=0, keepdims=True)), A, rtol=1e-13)
+    agree(
+        lambda x: (
+            np.linalg.norm(x[0], order),
+            np.linalg.norm(x, order, 1),
+            np.linalg.norm(x, order, axis=0, keepdims=True),
+        ),
+        A,
+        rtol=1e-13,
+    )
     agree(lambda x: np.linalg.norm(x, order), np.array([0.0, 2.0, 0.0, -1.0]), rtol=1e-13)
     agree(lambda x: np.linalg.norm(x, order), np.zeros(3))
     check_gradient(lambda x: np.linalg.norm(x - C, order, 1), A, second=True)

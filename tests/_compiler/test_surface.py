@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import assert_same_bits
 from interpret import agree, check_gradient
 
 import fastgrad as fg
@@ -250,7 +251,8 @@ def test_every_function_of_the_table_is_used_here():
     """So that a new entry cannot go untested: the names stand in these files."""
     folder = Path(__file__).parent
     text = "".join(
-        (folder / f"test_{name}.py").read_text() for name in ("surface", "reductions", "products", "rearrange", "sampled")
+        (folder / f"test_{name}.py").read_text()
+        for name in ("surface", "reductions", "products", "rearrange", "sampled")
     )
     assert [name for function in surface.FUNCTIONS if (name := function.__name__) not in text] == []
 
@@ -275,6 +277,27 @@ def test_functions_made_of_elementwise_operations():
     assert fg.grad(lambda x: np.sum(np.nan_to_num(2 * x)))(special).tolist() == [2, 2, 2, 2, 0, 0, 0]
 
 
+def test_zeros_have_numpys_signs():
+    zero, other = np.array([0.0, -0.0, 0.0, -0.0, 1.0]), np.array([-0.0, 0.0, 0.0, -0.0, -0.0])
+
+    def fun(x, y):
+        return (
+            np.maximum(x, y),
+            np.minimum(x, y),
+            np.sign(x),
+            np.maximum(x, 0.0),
+            np.minimum(-0.0, y),
+            np.clip(x, -0.0, 0.0),
+            np.heaviside(x, y),
+            np.clip(x, 0.0, None),
+            abs(x),
+            -x,
+        )
+
+    for value, right in zip(fg.vmap(fun)(zero[None], other[None]), fun(zero, other), strict=True):
+        assert_same_bits(value[0], right)
+
+
 def test_clip_with_traced_bounds():
     agree(lambda x, y: (np.clip(x, y, y + 1), np.clip(C, x, 2), x.clip(min=y), np.clip([x, y], -1, y)), A, C)
     check_gradient(lambda x, low, high: np.clip(x, low, high), A, C - 0.5, C + 0.6)
@@ -293,7 +316,11 @@ def test_sinc_and_its_derivatives():
 
 
 def test_ufuncs_with_dtype():
-    agree(lambda x: (np.add(x, 1, dtype=np.float32), np.exp(x, dtype=np.float32), np.multiply(x, C, dtype="f8")), A, rtol=1e-6)
+    agree(
+        lambda x: (np.add(x, 1, dtype=np.float32), np.exp(x, dtype=np.float32), np.multiply(x, C, dtype="f8")),
+        A,
+        rtol=1e-6,
+    )
     agree(lambda x: np.add(x, x, dtype=np.float64), A.astype(np.float32))
 
 
@@ -304,11 +331,30 @@ def test_outer_methods_of_ufuncs(name):
 
 
 def test_reduce_methods_of_ufuncs():
-    agree(lambda x: (np.logaddexp.reduce(x), np.logaddexp.reduce(x, axis=None), np.logaddexp.reduce(x, axis=1, keepdims=True),
-                     np.logaddexp.reduce(x, axis=(0, 1)), np.logaddexp.reduce(x, initial=1.0)), A)  # fmt: skip
-    agree(lambda x: (np.logical_and.reduce(x > 0), np.logical_or.reduce(x > 0, axis=1), np.logical_xor.reduce(x > 0)), A)
-    agree(lambda x: (np.add.reduce(x, axis=1, keepdims=True), np.add.reduce(x, where=MASK), np.add.reduce(x, 1, "f4"),
-                     np.maximum.reduce(x, initial=0.0), np.multiply.reduce(x, axis=(0, 1))), A, rtol=1e-6)  # fmt: skip
+    agree(
+        lambda x: (
+            np.logaddexp.reduce(x),
+            np.logaddexp.reduce(x, axis=None),
+            np.logaddexp.reduce(x, axis=1, keepdims=True),
+            np.logaddexp.reduce(x, axis=(0, 1)),
+            np.logaddexp.reduce(x, initial=1.0),
+        ),
+        A,
+    )
+    agree(
+        lambda x: (np.logical_and.reduce(x > 0), np.logical_or.reduce(x > 0, axis=1), np.logical_xor.reduce(x > 0)), A
+    )
+    agree(
+        lambda x: (
+            np.add.reduce(x, axis=1, keepdims=True),
+            np.add.reduce(x, where=MASK),
+            np.add.reduce(x, 1, "f4"),
+            np.maximum.reduce(x, initial=0.0),
+            np.multiply.reduce(x, axis=(0, 1)),
+        ),
+        A,
+        rtol=1e-6,
+    )
     check_gradient(lambda x: np.logaddexp.reduce(x, axis=1), A, second=True)
     agree(np.logaddexp.reduce, np.array([-np.inf, -np.inf, 1.0]))
 
@@ -317,8 +363,13 @@ def test_reduce_methods_of_ufuncs():
 
 
 def test_nested_lists_stand_for_arrays():
-    agree(lambda x: (x[0] * [x[1, 0], 1.0, 2, x[1, 1]], np.add(x, [x[0], V, x[1]]), np.where(x[0] > 0, [x[0, 0]] * 4, 0)), A)
-    functions = {name: surface.FUNCTIONS[getattr(np, name)] for name in ("sum", "mean", "max", "dot", "diff", "tril", "pad")}
+    agree(
+        lambda x: (x[0] * [x[1, 0], 1.0, 2, x[1, 1]], np.add(x, [x[0], V, x[1]]), np.where(x[0] > 0, [x[0, 0]] * 4, 0)),
+        A,
+    )
+    functions = {
+        name: surface.FUNCTIONS[getattr(np, name)] for name in ("sum", "mean", "max", "dot", "diff", "tril", "pad")
+    }
     build = trace(lambda x: x, [Input((2,))]).inputs[0].builder
     a, b = (build.input((), np.dtype(float)) for _ in range(2))
     assert functions["sum"]([a, b]).shape == ()
@@ -328,5 +379,6 @@ def test_nested_lists_stand_for_arrays():
     assert functions["diff"]([a, b, 1.0]).shape == (2,)
     assert functions["tril"]([[a, b], [b, a]]).shape == (2, 2)
     assert functions["pad"]([a, b], 1).shape == (4,)
+    assert [place for place, _ in surface.FUNCTIONS[np.ndenumerate]([[a, b]])] == [(0, 0), (0, 1)]
     with pytest.raises(ShapeError, match="is no array"):
         functions["sum"]([a, [a, b]])

@@ -34,8 +34,7 @@ from .operands import (
 
 @numpy_function(np.reshape)
 def reshape(a: Any, shape: Any, order: str = "C", *, copy: Any = None) -> Node:
-    a = as_node(a)
-    shape = tuple(map(operator.index, shape)) if isinstance(shape, (tuple, list)) else (operator.index(shape),)
+    a, shape = as_node(a), listed(shape)
     if order == "F":
         return transpose(reshape(transpose(a), shape[::-1]))
     if order != "C":
@@ -316,11 +315,17 @@ if hasattr(np, "unstack"):  # from NumPy 2.1 on
     FUNCTIONS[np.unstack] = unstack
 
 
+@numpy_function(np.ndenumerate)
+def ndenumerate(arr: Any) -> list[tuple[tuple[int, ...], Node]]:
+    a = as_node(arr)
+    return [(place, index(a, place)) for place in np.ndindex(a.shape)]
+
+
 # ---- repetition
 
 
 @numpy_function(np.tile)
-def tile(A: Any, reps: Any) -> Node:  # noqa: N803 (NumPy's name)
+def tile(A: Any, reps: Any) -> Node:
     a, reps = as_node(A), listed(reps)
     ndim = max(a.ndim, len(reps))
     shape, reps = (1,) * (ndim - a.ndim) + a.shape, (1,) * (ndim - len(reps)) + reps

@@ -138,8 +138,12 @@ def own_nodes(*values: Any) -> list[Node]:
     builder = next((x.builder for x in arrays if type(x) is Node), None)
     if builder is None:
         raise trace_error(NOT_AN_ARRAY, "pass a number or array")
-    constants = [x if type(x) is Node else constant_array(x) for x in arrays]
-    return [x if type(x) is Node else builder.copied_constant(x, _float_of([x.dtype], [])) for x in constants]
+
+    def as_own(value: Any) -> Node:
+        array = constant_array(value)
+        return builder.copied_constant(array, _float_of([array.dtype], []))
+
+    return [x if type(x) is Node else as_own(x) for x in arrays]
 
 
 def node_like(other: Any, a: Any) -> Node:
@@ -179,7 +183,7 @@ def axes_of(a: Node, axis: Any) -> tuple[int, ...]:
     """An `axis` argument as a tuple of axes from 0."""
     if axis is None:
         return tuple(range(a.ndim))
-    axes = [operator.index(n) for n in (axis if isinstance(axis, (tuple, list)) else (axis,))]
+    axes = listed(axis)
     for n in axes:
         if not -a.ndim <= n < a.ndim:
             raise shape_error(f"axis {n} does not exist in an array of shape {a.shape}")
@@ -193,7 +197,9 @@ def one_axis(a: Node, axis: Any) -> int:
 
 
 def listed(axes: Any) -> tuple[int, ...]:
-    return (int(axes),) if isinstance(axes, (int, np.integer)) else tuple(axes)
+    """An integer, or a sequence of them, as a tuple of Python integers."""
+    is_sequence = isinstance(axes, (tuple, list, range)) or (isinstance(axes, np.ndarray) and axes.ndim > 0)
+    return tuple([operator.index(n) for n in (axes if is_sequence else (axes,))])
 
 
 # ---- elementwise

@@ -22,7 +22,6 @@ from .operands import (
     elementwise,
     listed,
     numpy_function,
-    one_axis,
     operands,
     refuse,
 )
@@ -364,7 +363,7 @@ def rising_polyval(x: Any, c: Any, tensor: bool = True) -> Node:
 
 
 @numpy_function(np.vander)
-def vander(x: Any, N: Any = None, increasing: bool = False) -> Node:  # noqa: N803 (NumPy's name)
+def vander(x: Any, N: Any = None, increasing: bool = False) -> Node:
     x = as_node(x)
     if x.ndim != 1:
         raise shape_error(f"vander: an array of shape {x.shape} is not a vector")

@@ -66,9 +66,7 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", *, constant_values: 
     if mode not in ("constant", "empty"):
         raise trace_error(f"np.pad with mode={mode!r} and its options cannot be traced",
                           "np.concatenate with the values that you want")  # fmt: skip
-    padded = rearranged(
-        lambda numbers, edge: np.pad(numbers, pad_width, constant_values=edge), array, constant_values
-    )
+    padded = rearranged(lambda numbers, edge: np.pad(numbers, pad_width, constant_values=edge), array, constant_values)
     return astype(padded, BOOL if array.is_bool else array.dtype)
 
 
@@ -106,7 +104,7 @@ def extract(condition: Any, arr: Any) -> Node:
 
 
 @numpy_function(np.choose)
-def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Node:
+def choose(a: Any, choices: Any, out: Any = None, mode: Any = "raise") -> Node:
     refuse(out=out)
     refuse_traced_index(a)
-    return rearranged(lambda *numbers: np.choose(a, numbers, mode=mode), *choices)
+    return rearranged(lambda *numbers: np.choose(a, list(numbers), mode=mode), *choices)

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import shape_error, trace_error
 from . import graph
 from .graph import ELEMENTWISE, Node
-from .layout import concatenate, expand_dims, index, moved, moveaxis, ravel, stack
+from .layout import concatenate, expand_dims, index, moveaxis, moved, ravel, stack
 from .operands import (
     FUNCTIONS,
     array_operands,
@@ -190,14 +190,15 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
         return sum_(where(inside, table, 0.0), -1)
 
     slope = at_piece(elementwise("divide", after - before, np.where(steps == 0, 1.0, steps)))
-    y = slope * (x - at_piece(xp[:-1])) + at_piece(before)
     first, last = index(fp, 0), index(fp, -1)
+    # NumPy looks at a single point only, whatever x is
+    y = slope * (x - at_piece(xp[:-1])) + at_piece(before) if xp.size > 1 else graph.broadcast(first, x.shape)
     low = ends.pop(0) if ends and left is not None else first
     high = ends.pop(0) if ends else last
     y = where(elementwise("less", x, float(xp[0])), low, y)
     y = where(elementwise("greater_equal", x, float(xp[-1])), last, y)
     y = where(elementwise("greater", x, float(xp[-1])), high, y)
-    return where(elementwise("isnan", x), x, y) if xp.size > 1 else y  # NumPy looks at a single point only
+    return where(elementwise("isnan", x), x, y) if xp.size > 1 else y
 
 
 def modulo(x: Node, period: float) -> Node:
@@ -252,7 +253,7 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **options: Any) 
         some = conditions[0]
         for condition in conditions[1:]:
             some = either(some, condition)
-        conditions.append(elementwise("logical_not", some) if type(some) is Node else ~some)
+        conditions.append(elementwise("logical_not", some) if type(some) is Node else np.logical_not(some))
     if len(funclist) != len(conditions):
         raise ValueError(f"piecewise: {len(funclist)} functions for {len(conditions)} conditions")
     y = graph.filled(x, 0.0)

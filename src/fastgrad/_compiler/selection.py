@@ -190,10 +190,19 @@ class Selection:
         self._append(op, shape, list(operands), strides)
 
     def _append(self, op: str, shape: list[int], operands: list[View], strides: list[list[int]]) -> None:
-        if len(shape) > MAX_DIMS:
-            raise ValueError(f"an operation '{op}' needs more than {MAX_DIMS} axes that cannot be merged: {shape}")
         triples = [(x.storage, x.offset, s) for x, s in zip(operands, strides, strict=True)]
-        self.instructions.append(Instruction(op, shape, triples))
+        self._append_parts(Instruction(op, shape, triples))
+
+    def _append_parts(self, whole: Instruction) -> None:
+        """An instruction of too many axes as one for each position of the shortest; not of the last, which may fold."""
+        shape = whole.shape
+        if len(shape) <= MAX_DIMS:
+            self.instructions.append(whole)
+            return
+        axis = min(range(len(shape) - 1), key=shape.__getitem__)
+        for i in range(shape[axis]):
+            parts = [(x, offset + i * s[axis], s[:axis] + s[axis + 1 :]) for x, offset, s in whole.operands]
+            self._append_parts(Instruction(whole.op, shape[:axis] + shape[axis + 1 :], parts))
 
     # -- one method a kind of node
 

@@ -110,8 +110,9 @@ UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
     np.rad2deg: lambda a: elementwise("multiply", a, 180 / math.pi),
     np.degrees: lambda a: elementwise("multiply", a, 180 / math.pi),
     np.heaviside: lambda a, b: heaviside(*operands(a, b)),
-    np.signbit: lambda a: elementwise("logical_or", elementwise("less", a, 0.0),
-                                      elementwise("less", elementwise("divide", 1.0, a), 0.0)),
+    np.signbit: lambda a: elementwise(
+        "logical_or", elementwise("less", a, 0.0), elementwise("less", elementwise("divide", 1.0, a), 0.0)
+    ),
     np.logical_xor: lambda a, b: elementwise("not_equal", truth(a), truth(b)),
     np.bitwise_and: bitwise("&", "logical_and"),
     np.bitwise_or: bitwise("|", "logical_or"),
@@ -176,11 +177,10 @@ METHOD_CURES: dict[str, str] = {
 @numpy_function(np.clip)
 def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None) -> Any:
     refuse(out=out)
-    low, high = a_min if min is None else min, a_max if max is None else max
-    if low is not None and low is not NO_VALUE:
-        a = elementwise("maximum", a, low)
-    if high is not None and high is not NO_VALUE:
-        a = elementwise("minimum", a, high)
+    bounds = {"maximum": a_min if min is None else min, "minimum": a_max if max is None else max}
+    bounds = {op: bound for op, bound in bounds.items() if bound is not None and given(bound)}
+    for op, bound in bounds.items():  # of equals the second: so NumPy keeps the sign of a zero between two bounds
+        a = elementwise(op, a, bound) if len(bounds) == 1 else elementwise(op, bound, a)
     return a
 
 
@@ -281,7 +281,8 @@ UFUNC_METHODS: dict[str, dict[np.ufunc, Callable[..., Any]]] = {
     } | {ufunc: folded(ufunc) for ufunc in (np.logaddexp, np.logaddexp2, np.hypot, np.fmax, np.fmin, np.logical_xor)
          if ufunc in UFUNCS},
     "accumulate": {getattr(np, name): accumulation(function)
-                   for name, function in (("add", "cumsum"), ("multiply", "cumprod")) if getattr(np, function) in FUNCTIONS},
+                   for name, function in (("add", "cumsum"), ("multiply", "cumprod"))
+                   if getattr(np, function) in FUNCTIONS},
 }  # fmt: skip
 
 
@@ -310,10 +311,10 @@ METHODS: dict[str, Callable[..., Any]] = {
     "conj": lambda a: a, "conjugate": lambda a: a, "copy": lambda a, order="C": a,
     "diagonal": FUNCTIONS[np.diagonal], "dot": dot, "flatten": ravel, "max": max_, "mean": mean, "min": min_,
     "prod": prod, "ravel": ravel, "repeat": FUNCTIONS[np.repeat], "reshape": _spread_arguments(reshape),
-    "squeeze": squeeze, "std": std, "sum": sum_, "swapaxes": swapaxes, "take": take, "trace": trace,
-    "transpose": _spread_arguments(transpose), "var": var,
-}
-METHODS |= {function.__name__: FUNCTIONS[function] for function in (np.cumsum, np.cumprod) if function in FUNCTIONS}  # fmt: skip
+    "searchsorted": searchsorted, "squeeze": squeeze, "std": std, "sum": sum_, "swapaxes": swapaxes, "take": take,
+    "trace": trace, "transpose": _spread_arguments(transpose), "var": var,
+}  # fmt: skip
+METHODS |= {function.__name__: FUNCTIONS[function] for function in (np.cumsum, np.cumprod) if function in FUNCTIONS}
 
 # NumPy gives a view on the same memory: writing to one would change the other
 VIEWS = frozenset({
