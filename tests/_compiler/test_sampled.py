@@ -150,3 +150,27 @@ def test_functions_along_axes():
     agree(lambda x: (np.apply_along_axis(np.outer, 1, x, [1.0, 2.0]), np.apply_along_axis(np.diff, 0, x, n=2)), CUBE)
     agree(lambda x: np.apply_over_axes(np.sum, x, [0, 2]), CUBE)
     check_gradient(lambda x: np.apply_along_axis(lambda v: np.outer(v, v), 1, x), A, second=True)
+
+
+def test_points_between_traced_ends():
+    agree(
+        lambda x: (
+            np.linspace(x[0], 2.0, 5),
+            np.linspace(x, x + 1, 4, axis=1),
+            np.linspace(0, x[:, 1], 3, endpoint=False),
+        ),
+        A,
+    )
+    agree(lambda x: np.linspace(x[0, 0], x[0, 1], 1) + sum(np.linspace(0, x, 4, retstep=True)), A)
+    agree(
+        lambda x: (np.logspace(x[0], 2, 5), np.logspace(x, 1, 3, base=2.0), np.geomspace(x + 3, 7.0, 4)), A, rtol=1e-13
+    )
+    agree(lambda x: (np.geomspace(-1.0, x[0, 3] - 1, 5), np.geomspace(x[0, 0], 2, 5, endpoint=False)), A, rtol=1e-13)
+    check_gradient(
+        lambda a, b: (np.linspace(a, b, 5), np.logspace(a, b, 4), np.geomspace(a + 4, b + 4, 4)), A, C, second=True
+    )
+
+
+def test_sums_in_constant_bins():
+    agree(lambda x: (np.bincount([0, 2, 2, 5], x), np.bincount([1, 1, 0, 0], weights=x, minlength=4)), V)
+    check_gradient(lambda x: np.bincount([0, 2, 2, 5], x), V)

@@ -35,6 +35,7 @@ BINARY = ["add", "subtract", "multiply", "divide", "true_divide", "maximum", "mi
 def test_every_ufunc_of_the_table_is_compared_here():
     compared = {*UNARY, *POSITIVE, *BINARY}
     compared |= {"power", "float_power", "bitwise_and", "bitwise_or", "bitwise_xor", "invert", "matmul"}
+    compared |= {name for name in ("vecdot", "matvec", "vecmat") if hasattr(np, name)}
     assert set(surface.UFUNCS) == {getattr(np, name) for name in compared}
 
 
@@ -357,6 +358,36 @@ def test_reduce_methods_of_ufuncs():
     )
     check_gradient(lambda x: np.logaddexp.reduce(x, axis=1), A, second=True)
     agree(np.logaddexp.reduce, np.array([-np.inf, -np.inf, 1.0]))
+
+
+def test_names_of_the_array_api():
+    agree(lambda x: (np.imag(x), np.isreal(x), np.iscomplex(x)), A)
+    cases = {
+        np: {
+            "vecdot": lambda f: (f(A, C), f(A, V)),
+            "matvec": lambda f: (f(C, V), f(CUBE, CUBE[:, 0])),
+            "vecmat": lambda f: f(V, C.T),
+            "matrix_transpose": lambda f: f(CUBE),
+            "astype": lambda f: f(A, np.float32),
+        },
+        np.linalg: {
+            "cross": lambda f: f(A[:, :3], C[:, :3]),
+            "diagonal": lambda f: f(CUBE, offset=1),
+            "matmul": lambda f: f(A, C.T),
+            "matrix_norm": lambda f: (f(CUBE), f(CUBE, ord=1, keepdims=True)),
+            "matrix_transpose": lambda f: f(CUBE),
+            "outer": lambda f: f(V, A[1]),
+            "tensordot": lambda f: f(CUBE, CUBE, axes=((1,), (1,))),
+            "trace": lambda f: f(CUBE),
+            "vecdot": lambda f: f(A, C, axis=0),
+            "vector_norm": lambda f: (f(A), f(A, axis=1, ord=3), f(A, ord=np.inf)),
+        },
+    }
+    for module, functions in cases.items():
+        for name, case in functions.items():
+            if hasattr(module, name):
+                function = getattr(module, name)
+                agree(lambda x: case(lambda a, *rest, **options: function(a * x, *rest, **options)), 2.0)  # noqa: B023
 
 
 # ---- lists with traced values in them

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import shape_error, trace_error
 from . import graph
 from .graph import Node
-from .layout import flip, moveaxis, ravel, stack
+from .layout import expand_dims, flip, moveaxis, ravel, squeeze, stack
 from .operands import (
     as_node,
     axes_of,
@@ -106,6 +106,21 @@ def tensordot(a: Any, b: Any, axes: Any = 2, name: str = "tensordot") -> Node:
     left = graph.reshape(a, (math.prod(rows), n))
     right = graph.reshape(b, (n, math.prod(columns)))
     return graph.reshape(graph.matmul(left, right), (*rows, *columns))
+
+
+def vecdot(a: Any, b: Any, *, axis: Any = -1) -> Node:
+    a, b = operands(a, b)
+    return sum_(elementwise("multiply", moveaxis(a, axis, -1), moveaxis(b, axis, -1)), -1)
+
+
+def matvec(a: Any, b: Any) -> Node:
+    a, b = operands(a, b)
+    return squeeze(matmul(a, expand_dims(b, -1)), -1)
+
+
+def vecmat(a: Any, b: Any) -> Node:
+    a, b = operands(a, b)
+    return squeeze(matmul(expand_dims(a, -2), b), -2)
 
 
 @numpy_function(np.kron)
@@ -350,16 +365,6 @@ def horner(coefficients: Sequence[Node], x: Node) -> Node:
     """A polynomial whose coefficients begin with that of the highest power."""
     y = graph.filled(x, 0.0)
     return reduce(lambda y, c: elementwise("add", elementwise("multiply", y, x), c), coefficients, y)
-
-
-def rising_polyval(x: Any, c: Any, tensor: bool = True) -> Node:
-    """np.polynomial.polynomial.polyval: the coefficients begin with the constant term."""
-    x, c = operands(x, c)
-    if c.ndim > 1 and tensor:
-        c = graph.reshape(c, c.shape + (1,) * x.ndim)
-    parts = [graph.reshape(graph.slice_axis(c, 0, i, 1), c.shape[1:]) for i in range(c.shape[0])][::-1]
-    shape = common_shape("polyval", c.shape[1:], x.shape)
-    return horner([graph.broadcast(part, shape) for part in parts[:1]] + parts[1:], graph.broadcast(x, shape))
 
 
 @numpy_function(np.vander)

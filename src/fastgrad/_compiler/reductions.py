@@ -300,8 +300,8 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Node:
     x = as_count(as_node(x))
     axes = axes_of(x, axis)
-    if ord is None or (ord == 2 and len(axes) == 1) or (ord == "fro" and len(axes) == 2):
-        return root(sum_(elementwise("multiply", x, x), axes, keepdims=keepdims))
+    if ord is None or (ord == "fro" and len(axes) == 2):
+        return vector_norm(x, 2, axes, keepdims)
     if len(axes) == 1:
         return vector_norm(x, ord, axes, keepdims)
     if len(axes) != 2:
@@ -322,6 +322,8 @@ def vector_norm(x: Node, order: Any, axes: tuple[int, ...], keepdims: Any) -> No
     size = elementwise("absolute", x)
     if order in (math.inf, -math.inf):
         return (max_ if order > 0 else min_)(size, axes, keepdims=keepdims)
+    if order == 2:
+        return root(sum_(elementwise("multiply", x, x), axes, keepdims=keepdims))
     if order == 0:
         return graph.cast(count_nonzero(x, axes, keepdims=keepdims), x.dtype)
     if order == 1:

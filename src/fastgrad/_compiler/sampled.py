@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +11,8 @@ import numpy as np
 
 from ..errors import shape_error, trace_error
 from . import graph
-from .graph import ELEMENTWISE, Node
-from .layout import concatenate, expand_dims, index, moveaxis, moved, ravel, stack
+from .graph import ELEMENTWISE, FLOAT64, Frozen, Node
+from .layout import concatenate, expand_dims, index, moveaxis, moved, ravel, refuse_traced_index, stack
 from .operands import (
     FUNCTIONS,
     array_operands,
@@ -23,6 +24,7 @@ from .operands import (
     numpy_function,
     one_axis,
     operands,
+    refuse,
     stacked,
     truth,
     where,
@@ -133,6 +135,51 @@ for _name in ("trapezoid", "trapz"):  # the old name went in NumPy 2.4, the new 
         FUNCTIONS[vars(np)[_name]] = trapezoid
 
 
+@numpy_function(np.linspace)
+def linspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None,
+             axis: Any = 0, *, device: Any = None) -> Any:  # fmt: skip
+    refuse(dtype=dtype)
+    first, last = map(as_count, operands(start, stop))
+    num = operator.index(num)
+    step = (last - first) / float(max(num - 1 if endpoint else num, 1))
+    counts = np.arange(num, dtype=float).reshape(num, *(1,) * step.ndim)
+    points = elementwise("add", elementwise("multiply", counts, step), first)
+    if endpoint and num > 1:  # the last point without rounding
+        end = graph.broadcast(graph.reshape(last, (1,) * (points.ndim - last.ndim) + last.shape), (1, *step.shape))
+        points = graph.concatenate([graph.slice_axis(points, 0, 0, num - 1), end], 0)
+    points = moveaxis(points, 0, axis)
+    return (points, step) if retstep else points
+
+
+@numpy_function(np.logspace)
+def logspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None,
+             axis: Any = 0) -> Node:  # fmt: skip
+    return graph.power(*operands(base, linspace(start, stop, num, endpoint, dtype=dtype, axis=axis)))
+
+
+@numpy_function(np.geomspace)
+def geomspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype: Any = None, axis: Any = 0) -> Node:
+    refuse(dtype=dtype)
+    first, last = map(as_count, operands(start, stop))
+    num = operator.index(num)
+    ratio = last / first
+    shares = np.arange(num, dtype=float).reshape(num, *(1,) * ratio.ndim) / max(num - 1 if endpoint else num, 1)
+    return moveaxis(elementwise("multiply", first, elementwise("power", ratio, shares)), 0, axis)
+
+
+@numpy_function(np.bincount)
+def bincount(x: Any, /, weights: Any = None, minlength: Any = 0) -> Node:
+    """Sums of traced weights in constant bins."""
+    refuse_traced_index(x)
+    numbers, weights = np.asarray(x), as_count(as_node(weights))
+    if numbers.ndim != 1 or numbers.shape != weights.shape:
+        raise shape_error(f"bincount: {numbers.shape} bins for weights of shape {weights.shape}")
+    if numbers.dtype.kind not in "iu" or (numbers < 0).any():
+        raise ValueError("bincount: the bins are not integers from 0 on")
+    size = max(operator.index(minlength), int(numbers.max(initial=-1)) + 1)
+    return graph.scatter_add(graph.cast(weights, FLOAT64), Frozen(numbers.astype(np.int64)), (size,))
+
+
 # ---- interpolation and search among constant points
 
 
@@ -170,7 +217,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     if type(stacked(xp)) is Node:
         raise trace_error("interp between traced points", "give constant xp; x and fp may be traced")
     xp = constant_array(xp).astype(float)
-    x, fp, *ends = (graph.cast(as_count(node), graph.FLOAT64)
+    x, fp, *ends = (graph.cast(as_count(node), FLOAT64)
                     for node in operands(x, fp, *[end for end in (left, right) if end is not None]))  # fmt: skip
     if xp.ndim != 1 or fp.shape != xp.shape or not xp.size:
         raise shape_error(f"interp: points of shape {xp.shape} and values of shape {fp.shape} are no pairs")

@@ -23,7 +23,9 @@ from .layout import (
     broadcast_to,
     expand_dims,
     flip,
+    full_like,
     moveaxis,
+    moved,
     ravel,
     reshape,
     rollaxis,
@@ -46,23 +48,26 @@ from .operands import (
     truth,
     where,
 )
-from .products import dot, horner, matmul
+from .products import cross, dot, horner, matmul, matvec, outer, tensordot, vecdot, vecmat
 from .rearrange import choose, compress
 from .reductions import (
     all_,
     any_,
     argmax,
     argmin,
+    as_count,
     is_everywhere,
     kept,
     max_,
     mean,
     min_,
+    norm,
     prod,
     std,
     sum_,
     trace,
     var,
+    vector_norm,
 )
 from .sampled import searchsorted
 
@@ -170,7 +175,7 @@ METHOD_CURES: dict[str, str] = {
     "strides": "x.shape: how an array lies in memory is not known in a trace",
     "flags": "x.shape and x.dtype: how an array lies in memory is not known in a trace",
     "base": "the array itself",
-    "imag": "np.zeros_like(x): traced arrays are real",
+    "imag": "np.imag(x), which is 0: traced arrays are real",
 }
 
 
@@ -220,14 +225,49 @@ def allclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool
     return all_(isclose(a, b, rtol, atol, equal_nan))
 
 
-FUNCTIONS |= {
-    np.real_if_close: lambda a, tol=100: as_node(a),
-    np.isposinf: lambda x, out=None: elementwise("equal", x, math.inf),
-    np.isneginf: lambda x, out=None: elementwise("equal", x, -math.inf),
-}
+FUNCTIONS.update(
+    {
+        np.real_if_close: lambda a, tol=100: as_node(a),
+        np.imag: lambda val: full_like(as_node(val), 0.0),
+        np.isreal: lambda x: np.ones(as_node(x).shape, bool),
+        np.iscomplex: lambda x: np.zeros(as_node(x).shape, bool),
+        np.isposinf: lambda x, out=None: elementwise("equal", x, math.inf),
+        np.isneginf: lambda x, out=None: elementwise("equal", x, -math.inf),
+    }
+)
 
 if "trunc" in ELEMENTWISE:
     FUNCTIONS[np.fix] = lambda x, out=None: elementwise("trunc", x)
+
+
+# ---- names of the array API standard, from NumPy 2 on
+
+for _ufunc, _meaning in {"vecdot": vecdot, "matvec": matvec, "vecmat": vecmat}.items():
+    if hasattr(np, _ufunc):
+        UFUNCS[getattr(np, _ufunc)] = _meaning
+
+STANDARD: dict[Any, dict[str, Callable[..., Any]]] = {
+    np: {
+        "astype": lambda x, dtype, /, *, copy=True, device=None: astype(as_node(x), dtype),
+        "matrix_transpose": lambda x, /: swapaxes(x, -1, -2),
+    },
+    np.linalg: {
+        "cross": lambda a, b, /, *, axis=-1: cross(a, b, axis=axis),
+        "diagonal": lambda x, /, *, offset=0: moved(np.diagonal, x, offset, -2, -1),
+        "matmul": lambda a, b, /: matmul(a, b),
+        "matrix_norm": lambda x, /, *, keepdims=False, ord="fro": norm(x, ord, (-2, -1), keepdims),
+        "matrix_transpose": lambda x, /: swapaxes(x, -1, -2),
+        "outer": lambda a, b, /: outer(a, b),
+        "tensordot": lambda a, b, /, *, axes=2: tensordot(a, b, axes),
+        "trace": lambda x, /, *, offset=0, dtype=None: trace(x, offset, -2, -1, dtype),
+        "vecdot": lambda a, b, /, *, axis=-1: vecdot(a, b, axis=axis),
+        "vector_norm": lambda x, /, *, axis=None, keepdims=False, ord=2: vector_norm(
+            as_count(as_node(x)), ord, axes_of(as_node(x), axis), keepdims
+        ),
+    },
+}
+for _module, _functions in STANDARD.items():
+    FUNCTIONS |= {getattr(_module, name): function for name, function in _functions.items() if hasattr(_module, name)}
 
 
 # ---- methods of ufuncs
