@@ -390,6 +390,37 @@ def test_names_of_the_array_api():
                 agree(lambda x: case(lambda a, *rest, **options: function(a * x, *rest, **options)), 2.0)  # noqa: B023
 
 
+def test_dtypes_of_results_are_numpys():
+    x = A.astype(np.float32)
+    agree(
+        lambda x: (
+            np.cov(x),
+            np.vander(x[0]),
+            np.corrcoef(x),
+            np.add.outer(x, 1.0),
+            np.dot(x, 2.0),
+            np.kron(x, 2.0),
+            np.linspace(x[0], 1, 5),
+            np.average(x, 0, [1, 2, 3]),
+            np.linalg.norm(x, 3, 0),
+            np.nanmean(x),
+            np.nanvar(x, 0),
+            np.choose([0, 1, 0, 1], [x[0], 1.0]),
+            np.polyval([1.0, 2], x),
+            np.trapezoid(x, dx=0.5) if hasattr(np, "trapezoid") else x,
+            np.sinc(x),
+            np.heaviside(x, 0.5),
+            np.interp(x, [0, 1], [0, 1]),
+            np.float_power(x * x, 2),
+            np.select([x > 0], [x], np.float64(0.5)),
+            np.mean(x, where=MASK),
+        ),
+        x,
+        rtol=1e-4,
+        atol=1e-6,
+    )
+
+
 # ---- lists with traced values in them
 
 

@@ -13,9 +13,10 @@ import numpy as np
 
 from ..errors import shape_error, trace_error
 from . import graph
-from .graph import Node
+from .graph import FLOAT64, Node
 from .layout import expand_dims, flip, moveaxis, ravel, squeeze, stack
 from .operands import (
+    array_operands,
     as_node,
     axes_of,
     common_shape,
@@ -60,7 +61,7 @@ def matmul(a: Any, b: Any) -> Node:
 @numpy_function(np.dot)
 def dot(a: Any, b: Any, out: Any = None) -> Node:
     refuse(out=out)
-    a, b = operands(a, b)
+    a, b = array_operands(a, b)
     if not a.ndim or not b.ndim:
         return elementwise("multiply", a, b)
     return tensordot(a, b, ((a.ndim - 1,), (max(b.ndim - 2, 0),)), "dot")
@@ -68,7 +69,7 @@ def dot(a: Any, b: Any, out: Any = None) -> Node:
 
 @numpy_function(np.inner)
 def inner(a: Any, b: Any) -> Node:
-    a, b = operands(a, b)
+    a, b = array_operands(a, b)
     if not a.ndim or not b.ndim:
         return elementwise("multiply", a, b)
     return tensordot(a, b, ((a.ndim - 1,), (b.ndim - 1,)), "inner")
@@ -76,19 +77,19 @@ def inner(a: Any, b: Any) -> Node:
 
 @numpy_function(np.vdot)
 def vdot(a: Any, b: Any) -> Node:
-    return dot(*map(ravel, operands(a, b)))
+    return dot(*map(ravel, array_operands(a, b)))
 
 
 @numpy_function(np.outer)
 def outer(a: Any, b: Any, out: Any = None) -> Node:
     refuse(out=out)
-    a, b = map(ravel, operands(a, b))
+    a, b = map(ravel, array_operands(a, b))
     return elementwise("multiply", graph.reshape(a, (a.size, 1)), graph.reshape(b, (1, b.size)))
 
 
 @numpy_function(np.tensordot)
 def tensordot(a: Any, b: Any, axes: Any = 2, name: str = "tensordot") -> Node:
-    a, b = operands(a, b)
+    a, b = array_operands(a, b)
     if isinstance(axes, (int, np.integer)):
         axes = range(a.ndim - int(axes), a.ndim), range(int(axes))
     over_a, over_b = axes_of(a, listed(axes[0])), axes_of(b, listed(axes[1]))
@@ -125,7 +126,7 @@ def vecmat(a: Any, b: Any) -> Node:
 
 @numpy_function(np.kron)
 def kron(a: Any, b: Any) -> Node:
-    a, b = operands(a, b)
+    a, b = array_operands(a, b)
     ndim = max(a.ndim, b.ndim)
     rows, columns = ((1,) * (ndim - x.ndim) + x.shape for x in (a, b))
     spread_a = graph.reshape(a, tuple(n for row in rows for n in (row, 1)))
@@ -138,7 +139,7 @@ def kron(a: Any, b: Any) -> Node:
 def cross(a: Any, b: Any, axisa: Any = -1, axisb: Any = -1, axisc: Any = -1, axis: Any = None) -> Node:
     if axis is not None:
         axisa = axisb = axisc = axis
-    a, b = operands(a, b)
+    a, b = array_operands(a, b)
     a, b = moveaxis(a, axisa, -1), moveaxis(b, axisb, -1)
     if a.shape[-1:] != (3,) or b.shape[-1:] != (3,):
         raise shape_error(f"cross: vectors of length {a.shape[-1]} and {b.shape[-1]}",
@@ -369,7 +370,7 @@ def horner(coefficients: Sequence[Node], x: Node) -> Node:
 
 @numpy_function(np.vander)
 def vander(x: Any, N: Any = None, increasing: bool = False) -> Node:
-    x = as_node(x)
+    x = graph.cast(as_node(x), FLOAT64)
     if x.ndim != 1:
         raise shape_error(f"vander: an array of shape {x.shape} is not a vector")
     powers = [graph.power(x, float(i)) for i in range(x.size if N is None else operator.index(N))]

@@ -14,7 +14,7 @@ from ..errors import indexing_error, trace_error
 from . import graph
 from .graph import Frozen, Node
 from .layout import astype, moved, ravel, refuse_traced_index
-from .operands import BOOL, FUNCTIONS, array_operands, as_node, numpy_function, own_nodes, refuse, where
+from .operands import BOOL, FUNCTIONS, array_operands, as_node, numpy_function, operands, own_nodes, refuse, where
 
 
 def rearranged(move: Callable[..., Any], *values: Any) -> Node:
@@ -107,4 +107,4 @@ def extract(condition: Any, arr: Any) -> Node:
 def choose(a: Any, choices: Any, out: Any = None, mode: Any = "raise") -> Node:
     refuse(out=out)
     refuse_traced_index(a)
-    return rearranged(lambda *numbers: np.choose(a, list(numbers), mode=mode), *choices)
+    return rearranged(lambda *numbers: np.choose(a, list(numbers), mode=mode), *operands(*choices))

@@ -273,7 +273,7 @@ def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: An
         if x.ndim > 2:
             raise shape_error(f"cov: an array of shape {x.shape} has more than 2 dimensions")
         rows.append(graph.reshape(x, (1, x.size)) if x.ndim < 2 else x if rowvar else graph.matrix_transpose(x))
-    x = as_dtype(graph.concatenate(rows, 0), dtype)
+    x = as_dtype(graph.concatenate(rows, 0), FLOAT64 if dtype is None else dtype)
     n = x.shape[1]
     if ddof is None:
         ddof = 0 if bias else 1

@@ -142,7 +142,7 @@ def linspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, retste
     first, last = map(as_count, operands(start, stop))
     num = operator.index(num)
     step = (last - first) / float(max(num - 1 if endpoint else num, 1))
-    counts = np.arange(num, dtype=float).reshape(num, *(1,) * step.ndim)
+    counts = np.arange(num, dtype=step.dtype).reshape(num, *(1,) * step.ndim)
     points = elementwise("add", elementwise("multiply", counts, step), first)
     if endpoint and num > 1:  # the last point without rounding
         end = graph.broadcast(graph.reshape(last, (1,) * (points.ndim - last.ndim) + last.shape), (1, *step.shape))

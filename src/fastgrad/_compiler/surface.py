@@ -37,6 +37,7 @@ from .layout import (
 from .operands import (
     FUNCTIONS,
     NO_VALUE,
+    array_operands,
     as_node,
     axes_of,
     common_shape,
@@ -225,16 +226,15 @@ def allclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool
     return all_(isclose(a, b, rtol, atol, equal_nan))
 
 
-FUNCTIONS.update(
-    {
-        np.real_if_close: lambda a, tol=100: as_node(a),
-        np.imag: lambda val: full_like(as_node(val), 0.0),
-        np.isreal: lambda x: np.ones(as_node(x).shape, bool),
-        np.iscomplex: lambda x: np.zeros(as_node(x).shape, bool),
-        np.isposinf: lambda x, out=None: elementwise("equal", x, math.inf),
-        np.isneginf: lambda x, out=None: elementwise("equal", x, -math.inf),
-    }
-)
+OF_REALS: dict[Any, Callable[..., Any]] = {
+    np.real_if_close: lambda a, tol=100: as_node(a),
+    np.imag: lambda val: full_like(as_node(val), 0.0),
+    np.isreal: lambda x: np.ones(as_node(x).shape, bool),
+    np.iscomplex: lambda x: np.zeros(as_node(x).shape, bool),
+    np.isposinf: lambda x, out=None: elementwise("equal", x, math.inf),
+    np.isneginf: lambda x, out=None: elementwise("equal", x, -math.inf),
+}
+FUNCTIONS |= OF_REALS
 
 if "trunc" in ELEMENTWISE:
     FUNCTIONS[np.fix] = lambda x, out=None: elementwise("trunc", x)
@@ -275,7 +275,7 @@ for _module, _functions in STANDARD.items():
 
 def outer_of(ufunc: np.ufunc) -> Callable[..., Node]:
     def outer(a: Any, b: Any) -> Node:
-        a, b = operands(a, b)
+        a, b = array_operands(a, b)
         return UFUNCS[ufunc](graph.reshape(a, a.shape + (1,) * b.ndim), b)
 
     return outer
