@@ -20,6 +20,7 @@ def test_differences():
     )
     agree(lambda x: (np.ediff1d(x), np.ediff1d(x, to_end=[1, 2], to_begin=x[0, 0]), np.ediff1d(x[0], 9.0)), A)
     agree(lambda x: np.diff(x, append=x[0]), V)
+    agree(lambda x: np.ediff1d(x, to_end=1.0), V.astype(np.float32))
     check_gradient(lambda x: (np.diff(x, prepend=0, append=x[:, :1]), np.ediff1d(x)), A)
 
 

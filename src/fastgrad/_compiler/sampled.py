@@ -24,6 +24,7 @@ from .operands import (
     numpy_function,
     one_axis,
     operands,
+    own_nodes,
     refuse,
     stacked,
     truth,
@@ -57,9 +58,10 @@ def diff(a: Any, n: int = 1, axis: Any = -1, prepend: Any = None, append: Any = 
 
 @numpy_function(np.ediff1d)
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Node:
-    parts = [to_begin, diff(ravel(ary)), to_end]
-    return concatenate([ravel(part) if type(part) is Node else np.ravel(part) for part in map(stacked, parts)
-                        if part is not None])  # fmt: skip
+    steps = diff(ravel(ary))
+    parts = [steps if part is steps else graph.cast(ravel(own_nodes(steps, part)[1]), steps.dtype)
+             for part in (to_begin, steps, to_end) if part is not None]  # fmt: skip
+    return graph.concatenate(parts, 0)
 
 
 @numpy_function(np.gradient)
