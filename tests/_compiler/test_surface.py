@@ -356,7 +356,15 @@ def test_reduce_methods_of_ufuncs():
         A,
         rtol=1e-6,
     )
-    check_gradient(lambda x: np.logaddexp.reduce(x, axis=1), A, second=True)
+    agree(
+        lambda x: (
+            np.add.reduceat(x, [0, 2]),
+            np.add.reduceat(x, [0, 3, 1, 1, 2], axis=1),
+            np.multiply.reduceat(x[0], [1]),
+        ),
+        A,
+    )
+    check_gradient(lambda x: (np.logaddexp.reduce(x, axis=1), np.add.reduceat(x, [2, 0])), A, second=True)
     agree(np.logaddexp.reduce, np.array([-np.inf, -np.inf, 1.0]))
 
 

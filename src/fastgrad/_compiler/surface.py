@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..errors import shape_error, trace_error
+from ..errors import indexing_error, shape_error, trace_error
 from . import graph
 from .graph import ELEMENTWISE, FLOAT64, Node
 from .layout import (
@@ -27,6 +28,7 @@ from .layout import (
     moveaxis,
     moved,
     ravel,
+    refuse_traced_index,
     reshape,
     rollaxis,
     squeeze,
@@ -44,6 +46,7 @@ from .operands import (
     elementwise,
     given,
     numpy_function,
+    one_axis,
     operands,
     refuse,
     truth,
@@ -308,6 +311,24 @@ def folded(ufunc: np.ufunc) -> Callable[..., Node]:
     return reduce
 
 
+def reduction_of_runs(reduce: Callable[..., Node]) -> Callable[..., Node]:
+    """reduceat: from each of the constant places to the next one; the one element where the next lies not behind."""
+
+    def reduceat(a: Any, indices: Any, axis: Any = 0, dtype: Any = None, out: Any = None) -> Node:
+        refuse(out=out)
+        refuse_traced_index(indices)
+        a = as_node(a)
+        along, starts = one_axis(a, axis), [operator.index(i) for i in indices]
+        n = a.shape[along]
+        if any(not 0 <= i < n for i in starts):
+            raise indexing_error(f"reduceat: indices {starts} for an axis of length {n}")
+        ends = [max(end, start + 1) for start, end in zip(starts, [*starts[1:], n], strict=True)]
+        runs = [graph.slice_axis(a, along, i, end - i) for i, end in zip(starts, ends, strict=True)]
+        return graph.concatenate([reduce(run, axis=along, dtype=dtype, keepdims=True) for run in runs], along)
+
+    return reduceat
+
+
 def accumulation(function: str) -> Callable[..., Node]:
     return lambda a, axis=0, dtype=None, out=None: FUNCTIONS[getattr(np, function)](a, axis, dtype, out)
 
@@ -320,6 +341,7 @@ UFUNC_METHODS: dict[str, dict[np.ufunc, Callable[..., Any]]] = {
         np.logical_or: any_,
     } | {ufunc: folded(ufunc) for ufunc in (np.logaddexp, np.logaddexp2, np.hypot, np.fmax, np.fmin, np.logical_xor)
          if ufunc in UFUNCS},
+    "reduceat": {np.add: reduction_of_runs(sum_), np.multiply: reduction_of_runs(prod)},
     "accumulate": {getattr(np, name): accumulation(function)
                    for name, function in (("add", "cumsum"), ("multiply", "cumprod"))
                    if getattr(np, function) in FUNCTIONS},

@@ -189,7 +189,7 @@ class Traced:
             _unknown(name, CURES.get(ufunc), [known.__name__ for known in table])
         if method == "reduce":
             options.setdefault("axis", 0)
-        elif method != "accumulate":
+        elif method in ("__call__", "outer"):
             dtype = options.pop("dtype", None)
             _check_options(ufunc.__name__, options, ())
             options = {}
