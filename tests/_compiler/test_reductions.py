@@ -74,7 +74,16 @@ def test_initial_values_and_dtypes():
     )
     agree(lambda x: (np.sum(x, dtype=np.float64), np.mean(x, dtype=float), x.prod(dtype="f8")), A.astype(np.float32))
     agree(lambda x: (np.sum(x, 0, np.float32), np.var(x, dtype=np.float32)), A, rtol=1e-6)
-    agree(lambda x: (np.max(x[:0], 0, initial=1.0), np.any(x[:0]), np.all(x[:0], axis=0)), A)
+    agree(
+        lambda x: (
+            np.max(x[:0], 0, initial=1.0),
+            np.max(x[:0, :0], 0, initial=1.0),
+            np.min(x[:0, :2], 1, initial=1.0),
+            np.any(x[:0]),
+            np.all(x[:0], axis=0),
+        ),
+        A,
+    )
     agree(
         lambda x: (np.sum(x > 0, where=MASK), np.any(x > 0, where=~MASK), np.max(x > 1, initial=False, where=MASK)), A
     )

@@ -146,11 +146,6 @@ def own_nodes(*values: Any) -> list[Node]:
     return [x if type(x) is Node else as_own(x) for x in arrays]
 
 
-def node_like(other: Any, a: Any) -> Node:
-    """An array argument that may be constant where `other` is traced."""
-    return operands(a, as_node(other))[0]
-
-
 def common_shape(name: str, *shapes: Shape) -> Shape:
     """The shape that these broadcast to; ShapeError names them."""
     if len(set(shapes)) == 1:

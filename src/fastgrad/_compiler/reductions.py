@@ -59,7 +59,8 @@ def reducer(op: str) -> Callable[..., Node]:
         elif not has_initial and not all(a.shape[axis] for axis in axes):
             raise shape_error(f"{op} over no elements: the array has shape {a.shape}", "give initial=")
         elif not all(a.shape[axis] for axis in axes):
-            a = graph.broadcast(operands(initial, a)[0], tuple(n or 1 for n in a.shape))
+            shape = tuple(n or 1 if i in axes else n for i, n in enumerate(a.shape))
+            a = graph.broadcast(operands(initial, a)[0], shape)
         y = kept(graph.reduction(op, a, axes), a, axes, keepdims)
         return elementwise(combine, y, initial) if has_initial else y
 

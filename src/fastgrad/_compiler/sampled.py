@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -277,16 +278,11 @@ def unwrap(p: Any, discont: Any = None, axis: Any = -1, *, period: Any = 2 * mat
 def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     if len(condlist) != len(choicelist):
         raise ValueError(f"select: {len(condlist)} conditions for {len(choicelist)} choices")
+    traced = next(x for x in map(stacked, (*condlist, *choicelist, default)) if type(x) is Node)
     chosen = default
-    for condition, choice in list(zip(condlist, choicelist, strict=True))[::-1]:
-        chosen = where_any(condition, choice, chosen)
+    for condition, choice in zip(own_nodes(traced, *condlist)[:0:-1], choicelist[::-1], strict=True):
+        chosen = where(condition, choice, chosen)
     return chosen
-
-
-def where_any(condition: Any, a: Any, b: Any) -> Any:
-    """np.where, of constants too."""
-    is_traced = any(type(stacked(x)) is Node for x in (condition, a, b))
-    return where(condition, a, b) if is_traced else np.where(condition, a, b)
 
 
 @numpy_function(np.piecewise)
@@ -297,12 +293,10 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **options: Any) 
     first = stacked(conditions[0])
     if x.ndim and not (first.ndim if type(first) is Node else np.ndim(first)):  # one condition, not in a list
         conditions = [condlist]
-    conditions = [truth(condition) for condition in conditions]
+    conditions = [truth(condition) for condition in own_nodes(x, *conditions)[1:]]
     if len(funclist) == len(conditions) + 1:
-        some = conditions[0]
-        for condition in conditions[1:]:
-            some = either(some, condition)
-        conditions.append(elementwise("logical_not", some) if type(some) is Node else np.logical_not(some))
+        some = reduce(lambda a, b: elementwise("logical_or", a, b), conditions)
+        conditions.append(elementwise("logical_not", some))
     if len(funclist) != len(conditions):
         raise ValueError(f"piecewise: {len(funclist)} functions for {len(conditions)} conditions")
     y = graph.filled(x, 0.0)
@@ -314,12 +308,6 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **options: Any) 
 
 def parts_of_list(values: Any) -> list[Any]:
     return [index(values, i) for i in range(values.shape[0])] if type(values) is Node else list(values)
-
-
-def either(a: Any, b: Any) -> Any:
-    if type(a) is Node or type(b) is Node:
-        return elementwise("logical_or", a, b)
-    return a | b
 
 
 @numpy_function(np.apply_along_axis)
