@@ -19,7 +19,7 @@ from ._arrays import as_floats, is_integer
 from ._compiler.autodiff import value_and_gradient
 from ._compiler.compile import Compiled, compile_graph
 from ._compiler.graph import Graph, cast
-from ._compiler.simplify import simplify
+from ._compiler.simplify import Simplifier
 from ._compiler.trace import trace
 from ._progress import Progress
 from .errors import ShapeError
@@ -406,18 +406,20 @@ class _Problem:
         if compiled is None:
             source = prepared.fun if prepared else fun
             with collector_at_rest():
-                graph = trace(source, call.leaves_to_trace(), name=getattr(fun, "__name__", "fun"))
-                both = value_and_gradient(simplify(graph, fuse=False), [0])
+                builder = Simplifier()
+                graph = trace(source, call.leaves_to_trace(), getattr(fun, "__name__", "fun"), builder)
+                both = value_and_gradient(graph, [0])
                 value = cast(both.outputs[0], both.inputs[0].dtype)  # data may be float64 where x is float32
                 both = dataclasses.replace(both, outputs=(value, both.outputs[1]))
                 compiled = self._compiled(both, slice(None)), self._compiled(both, slice(1, None))
+                builder.close()
             if prepared:
                 prepared.keep(key, compiled)
         self.value_and_gradient, self.gradient = compiled
 
     def _compiled(self, graph: Graph, wanted: slice) -> Compiled:
         part = Graph(graph.inputs, graph.outputs[wanted], graph.structure, graph.name)
-        return compile_graph(simplify(part), self.is_lane)
+        return compile_graph(part, self.is_lane)
 
     def subset(self, instances: np.ndarray) -> _Problem:
         """The same problem for some of the instances."""

@@ -20,7 +20,7 @@ from ._compiler.compile import Compiled, compile_graph
 from ._compiler.forward import forward
 from ._compiler.graph import ELEMENTWISE, Graph, Node, cast, filled, inline
 from ._compiler.jacobian import Directions, directions, jacobian_graph, unit_vectors
-from ._compiler.simplify import simplify
+from ._compiler.simplify import Simplifier
 from ._compiler.trace import Input, Traced, enclosing_builder, trace
 from .errors import ShapeError, not_one_value, not_scalar
 from .transform import (
@@ -180,12 +180,12 @@ class _Jacobian(Transform):
 
     def _compile(self, call: Arguments) -> Any:
         with collector_at_rest():
-            one = directions(simplify(self._source(call), fuse=False), *self._variables(call))
+            one = directions(self._source(call, Simplifier()), *self._variables(call))
             if one.number * sum([x.size for x in one.graph.nodes]) <= MOST_AT_ONCE:
-                compiled = compile_graph(simplify(jacobian_graph(one)), call.is_lane)
+                compiled = compile_graph(jacobian_graph(one), call.is_lane)
                 return make_runner(compiled, call, one.graph.structure)
             lanes = [*call.is_lane, *[True] * len(one.seeds)]
-            return _Lanes(compile_graph(simplify(one.graph), lanes), one)
+            return _Lanes(compile_graph(one.graph, lanes), one)
 
     def _run(self, runner: Any, call: Arguments, out: Any) -> Any:
         return runner.run(call.inputs, out) if isinstance(runner, _Lanes) else super()._run(runner, call, out)
@@ -525,7 +525,7 @@ def _repeated_derivative(order: int, graph: Graph, variables: Variables) -> Grap
     for _ in range(order):
         x = graph.inputs[variable]
         moved = forward(graph.outputs, [x], [filled(x, 1.0)])
-        graph = simplify(dataclasses.replace(graph, outputs=tuple(moved)), fuse=False)
+        graph = dataclasses.replace(graph, outputs=tuple(moved))
     return graph
 
 

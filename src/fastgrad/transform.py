@@ -23,8 +23,8 @@ from ._arrays import as_floats, is_integer, is_number_array
 from ._compiler import tree
 from ._compiler.batching import batched
 from ._compiler.compile import Compiled, compile_graph
-from ._compiler.graph import Graph, Node, inline
-from ._compiler.simplify import simplify
+from ._compiler.graph import Builder, Graph, Node, inline
+from ._compiler.simplify import Simplifier
 from ._compiler.trace import Input, Traced, enclosing_builder, trace
 from .errors import LeakError, ShapeError
 
@@ -159,20 +159,17 @@ class Transform(_core.Function):
         structure = structures[0] if self._is_one else tree.structure_of(tuple, structures)
         return Variables(tuple([number for numbers in call.wrt for number in numbers]), structure)
 
-    def _source(self, call: Arguments, builder: Any = None) -> Graph:
+    def _source(self, call: Arguments, builder: Builder) -> Graph:
         return trace(call.applied(self.fun), call.leaves_to_trace(), getattr(self.fun, "__name__", "fun"), builder)
 
-    def _graph(self, call: Arguments) -> Graph:
-        graph = self._source(call)
-        if self._derive is not unchanged:  # simplified before as well; a batch goes the way of one instance, to the bit
-            graph = self._derive(simplify(graph, fuse=False), self._variables(call))
-        return simplify(graph)
-
     def _compile(self, call: Arguments) -> Any:
+        builder = Simplifier()
         with collector_at_rest():
-            graph = self._graph(call)
-            compiled = compile_graph(graph, call.is_lane)
-        return make_runner(compiled, call, graph.structure)
+            graph = self._derive(self._source(call, builder), self._variables(call))
+            compiled, structure = compile_graph(graph, call.is_lane), graph.structure
+            builder.close()
+            del graph
+        return make_runner(compiled, call, structure)
 
     def _inlined(self, call: Arguments, out: Any) -> Any:
         """The transform as part of an enclosing trace."""
@@ -187,10 +184,10 @@ class Transform(_core.Function):
 
 
 def inner_graph(graph: Graph) -> tuple[Graph, tuple[Node, ...]]:
-    """The graph of a function traced within another trace, simplified by itself before it is derived, as alone; and
-    the nodes of the enclosing trace that it refers to, which count as its last inputs."""
+    """The graph of a function traced within another trace; and the inputs of the enclosing trace that it refers to,
+    which count as its last inputs."""
     outer = tuple([x for x in graph.nodes if x.op == "input" and x not in graph.inputs])
-    return simplify(dataclasses.replace(graph, inputs=graph.inputs + outer), fuse=False), outer
+    return dataclasses.replace(graph, inputs=graph.inputs + outer), outer
 
 
 # ---- pickling

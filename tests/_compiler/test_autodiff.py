@@ -56,13 +56,13 @@ FUNCTIONS = {
 
 
 @pytest.mark.parametrize("fun", FUNCTIONS, ids=lambda fun: fun.__name__)
-@pytest.mark.parametrize("form", ["plain", "simplified", "fused first"])
+@pytest.mark.parametrize("form", ["plain", "simplified"])
 def test_gradient_along_random_directions(fun, form):
     arguments = [RNG.standard_normal(shape) for shape in FUNCTIONS[fun]]
     directions = [RNG.standard_normal(shape) for shape in FUNCTIONS[fun]]
     graph = trace(fun, [Input(shape) for shape in FUNCTIONS[fun]])
     if form != "plain":
-        graph = simplify(graph, fuse=form == "fused first")
+        graph = simplify(graph)
     both = value_and_gradient(graph, range(len(arguments)))
     if form != "plain":
         both = simplify(both)
@@ -76,7 +76,7 @@ def test_gradient_along_random_directions(fun, form):
 def test_second_derivative_along_random_directions(fun):
     arguments = [RNG.standard_normal(shape) for shape in FUNCTIONS[fun]]
     directions = [RNG.standard_normal(shape) for shape in FUNCTIONS[fun]]
-    graph = value_and_gradient(simplify(trace(fun, [Input(s) for s in FUNCTIONS[fun]]), fuse=False), [0])
+    graph = value_and_gradient(simplify(trace(fun, [Input(s) for s in FUNCTIONS[fun]])), [0])
     slope = reduction("sum", graph.outputs[1] * graph.outputs[1].builder.constant(directions[0]))
     graph = Graph(graph.inputs, (slope,))
     both = simplify(value_and_gradient(graph, range(len(arguments))))
@@ -89,7 +89,7 @@ def test_derivatives_of_any_order():
     graph = trace(lambda x: np.sin(2 * x), [Input(())])
     for _ in range(6):
         graph = value_and_gradient(graph, [0])
-        graph = simplify(Graph(graph.inputs, graph.outputs[1:]), fuse=False)
+        graph = simplify(Graph(graph.inputs, graph.outputs[1:]))
     assert evaluate(graph, 0.3)[0] == pytest.approx(-64 * np.sin(0.6))
 
 
@@ -97,7 +97,7 @@ def gradient(fun, x):
     x = np.asarray(x, float)
     graph = trace(fun, [Input(x.shape)])
     plain = evaluate(value_and_gradient(graph, [0]), x)[1]
-    simple = evaluate(simplify(value_and_gradient(simplify(graph, fuse=False), [0])), x)[1]
+    simple = evaluate(simplify(value_and_gradient(simplify(graph), [0])), x)[1]
     np.testing.assert_array_equal(plain, simple)
     return plain
 
@@ -195,7 +195,7 @@ def test_reads_of_rows_and_then_elements_stay_small_after_simplification():
     def fun(x):
         return sum(x[i][j] * x.T[j][i] for i in range(10) for j in range(10))
 
-    graph = value_and_gradient(simplify(trace(fun, [Input((10, 10))]), fuse=False), [0])
+    graph = value_and_gradient(simplify(trace(fun, [Input((10, 10))])), [0])
     assert {node.size for node in graph.nodes} <= {1, 100}
     np.testing.assert_array_equal(evaluate(graph, np.eye(10))[1], 2 * np.eye(10))
 

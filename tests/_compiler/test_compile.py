@@ -63,7 +63,7 @@ def read(program):
 def compiled(fun, *shapes, lanes=None, gradient=False, dtype=np.float64):
     graph = trace(fun, [Input(shape, dtype) for shape in shapes])
     if gradient:
-        graph = value_and_gradient(simplify(graph, fuse=False), range(len(shapes)))
+        graph = value_and_gradient(simplify(graph), range(len(shapes)))
     return compile_graph(simplify(graph), lanes)
 
 

@@ -1,8 +1,12 @@
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
 from fastgrad._compiler import graph as g
 from fastgrad._compiler.graph import FLOAT32, FLOAT64, Builder, Frozen, Graph
+from fastgrad._compiler.simplify import Simplifier
 
 
 @pytest.fixture
@@ -121,6 +125,32 @@ def test_inline_replaces_inputs(builder):
     y = other.input((), FLOAT64)
     (result,) = g.inline(graph, [g.cos(y)])
     assert result is g.sin(g.cos(y)) * 2
+
+
+def test_inline_renames_inputs_and_simplifies_other_arguments():
+    inner, outer = Simplifier(), Simplifier()
+    x, y, a, b = [builder.input((), FLOAT64) for builder in (inner, inner, outer, outer)]
+    graph = Graph((x, y), (x * y / y, g.sin(x) * 1.5))
+    renamed = Graph((a, b), tuple(g.inline(graph, [a, b])))
+    assert [(n.op, n.attributes) for n in renamed.nodes] == [(n.op, n.attributes) for n in graph.nodes]
+    folded = g.inline(graph, [outer.scalar(0.5), a])[1]
+    assert folded.number == np.sin(0.5) * 1.5
+    (same,) = g.inline(Graph((a,), (g.cos(b),)), [outer.scalar(2.0)])
+    assert same is g.cos(b)  # what does not depend on the argument stays
+
+
+def test_the_memory_of_a_closed_builder_needs_no_collector(builder):
+    x = builder.input((), FLOAT64)
+    constant = builder.constant(np.arange(3.0)).value
+    gone = weakref.ref(constant)
+    del constant
+    gc.disable()
+    try:
+        builder.close()
+        assert gone() is None
+        assert x.builder is builder
+    finally:
+        gc.enable()
 
 
 def test_a_deep_graph_needs_no_recursion(builder):

@@ -6,6 +6,7 @@ rules.py; here is the order in which they are applied and how contributions to o
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -69,8 +70,8 @@ def adjoints(outputs: Sequence[Node], seeds: Sequence[Node], wrt: Sequence[Node]
         if node in variables or node not in active or node not in sums:
             continue
         totals[node] = adjoint = sums.pop(node).total()
-        times = multiply_guarded if node in guarded else _multiply
-        contributions = _pull_back(node, adjoint, times)
+        times = multiply_guarded if node in guarded else operator.mul
+        contributions = _pull_back(node, adjoint, times, active)
         if len(node.inputs) == 2 and node.inputs[0] is node.inputs[1]:  # x * x: 2 * (g * x) is one term
             contributions = _joined(*contributions)
         for x, contribution in zip(node.inputs, contributions, strict=True):
@@ -111,18 +112,14 @@ def _joined(a: Contribution, b: Contribution) -> Sequence[Contribution]:
     return (a + b, None) if isinstance(a, Node) and isinstance(b, Node) else (a, b)
 
 
-def _multiply(a: Node, b: Node) -> Node:
-    return a * b
-
-
-def _pull_back(node: Node, adjoint: Node, times: Times) -> Sequence[Contribution]:
-    """One contribution for each operand of `node`."""
+def _pull_back(node: Node, adjoint: Node, times: Times, active: Collection[Node]) -> Sequence[Contribution]:
+    """One contribution for each operand of `node`, or None where it is not asked for."""
     pull_back = PULLBACKS.get(node.op)
     if pull_back is not None:
         return pull_back(adjoint, times, node, *node.inputs)
     contributions: list[Contribution] = []
-    for partial in PARTIALS[node.op](*node.inputs, node):
-        if partial is None:
+    for x, partial in zip(node.inputs, PARTIALS[node.op](*node.inputs, node), strict=True):
+        if partial is None or x not in active:
             contributions.append(None)
         elif isinstance(partial, Node):
             contributions.append(times(adjoint, partial))
@@ -148,12 +145,12 @@ class _Adjoint:
         self.sliced: list[Sliced] = []
 
     def add(self, contribution: Node | Sliced | Picked) -> None:
-        if isinstance(contribution, Sliced):
-            self.sliced.append(contribution)
-        elif isinstance(contribution, Picked):
-            self.picked.append(contribution)
-        else:
+        if isinstance(contribution, Node):
             self.full = contribution if self.full is None else self.full + contribution
+        elif isinstance(contribution, Sliced):
+            self.sliced.append(contribution)
+        else:
+            self.picked.append(contribution)
 
     def total(self) -> Node:
         if self.picked:

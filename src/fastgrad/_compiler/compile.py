@@ -10,7 +10,7 @@ import numpy as np
 from .._core import Program, operations
 from .graph import Graph, Shape
 from .selection import Selection
-from .storage import CONSTANT, INPUT, OUTPUT, Instruction, allocate
+from .storage import CONSTANT, Arena, Tape, allocate
 from .tree import Structure
 
 MAX_SIZE = 2**30  # elements of a buffer
@@ -47,10 +47,12 @@ def compile_graph(graph: Graph, is_lane: Sequence[bool] | None = None) -> Compil
     """
     lanes = tuple(is_lane) if is_lane is not None else (False,) * len(graph.inputs)
     for node in graph.nodes:
-        if node.size > MAX_SIZE:
+        if node.shape and node.size > MAX_SIZE:
             raise MemoryError(f"{graph.name} makes an array of shape {node.shape}, more than {MAX_SIZE:,} elements")
-    selection = Selection(graph, lanes)
-    words = _write(selection, *allocate(selection.instructions), len(graph.inputs))
+    tape = Selection(graph, lanes).tape
+    allocate(tape.uniform, Arena(64))
+    allocate(tape.lane, Arena(8))
+    words = _write(tape, len(graph.inputs), len(graph.outputs))
     return Compiled(
         Program(words),
         tuple([(x.shape, x.dtype) for x in graph.inputs]),
@@ -60,14 +62,11 @@ def compile_graph(graph: Graph, is_lane: Sequence[bool] | None = None) -> Compil
     )
 
 
-def _write(selection: Selection, instructions: list[Instruction], n_uniform: int, n_inputs: int) -> np.ndarray:
-    used = {s for x in instructions for s, _, _ in x.operands}
-    kept = [s for s in selection.storages if s in used or s.role in (INPUT, OUTPUT)]
+def _write(tape: Tape, n_inputs: int, n_outputs: int) -> np.ndarray:
     constants: list[np.ndarray] = []
     n_constant_words = 0
     words: list[int] = []
-    for number, storage in enumerate(kept):
-        storage.number = number
+    for storage in tape.storages:
         position = max(storage.position, 0)  # what is empty is never written, and has no place
         if storage.role == CONSTANT:
             assert storage.data is not None
@@ -77,10 +76,11 @@ def _write(selection: Selection, instructions: list[Instruction], n_uniform: int
             constants.append(np.frombuffer(raw, np.int64))
             n_constant_words += len(raw) // 8
         words += (storage.role, DTYPES[storage.dtype], storage.is_lane, storage.size, position)
-    for x in instructions:
-        words += (OPS[x.op], DTYPES[x.result.dtype], len(x.shape), *x.shape)
-        for storage, offset, strides in x.operands:
-            words += (storage.number, offset, *strides)
-    n_outputs = len(selection.graph.outputs)
-    header = [MAGIC, len(kept), len(instructions), n_uniform, n_inputs, n_outputs, n_constant_words]
-    return np.concatenate([np.array(header + words, np.int64), *constants])
+    for x in tape:
+        words += (OPS[x.op], DTYPES[x.operands[0].storage.dtype], len(x.shape), *x.shape)
+        for view, strides in zip(x.operands, x.strides, strict=False):
+            words += (view.storage.number, view.offset, *strides)
+    n_uniform = len(tape.uniform)
+    n_instructions = n_uniform + len(tape.lane)
+    header = [MAGIC, len(tape.storages), n_instructions, n_uniform, n_inputs, n_outputs, n_constant_words]
+    return np.concatenate([np.fromiter(header + words, np.int64), *constants])

@@ -65,6 +65,7 @@ TRUTHS = frozenset(
 KEEPS_TRUTH = frozenset(["copy", "maximum", "minimum", "absolute"])  # truth values in, truth values out
 NUMBERS = frozenset(["sum", "prod", "dot", "matmul", "index_add", "scatter_add"])  # numbers, whatever comes in
 VIEWS = frozenset(["reshape", "transpose", "broadcast", "slice"])
+SPREADS = frozenset(["reshape", "broadcast", "cast"])  # where one number goes in, the same comes out
 
 SMALL = 64  # constants up to this many elements are compared by value, larger ones by identity
 
@@ -93,7 +94,7 @@ class Frozen:
 class Node:
     """One operation. Immutable by convention; compared by identity; ids increase from operand to result."""
 
-    __slots__ = ("attributes", "builder", "dtype", "id", "inputs", "is_bool", "op", "shape")
+    __slots__ = ("attributes", "builder", "dtype", "id", "inputs", "is_bool", "number", "op", "shape")
 
     def __init__(
         self,
@@ -103,7 +104,7 @@ class Node:
         shape: Shape,
         dtype: np.dtype,
         is_bool: bool,
-        number: int,
+        id: int,
         builder: Builder,
     ) -> None:
         self.op = op
@@ -112,8 +113,10 @@ class Node:
         self.shape = shape
         self.dtype = dtype
         self.is_bool = is_bool  # holds truth values, stored as 0.0 and 1.0
-        self.id = number
+        self.id = id
         self.builder = builder
+        # the one number that all its elements are, when it is known
+        self.number: float | None = inputs[0].number if op in SPREADS else None
 
     ndim = property(lambda self: len(self.shape))
     size = property(lambda self: math.prod(self.shape))
@@ -188,22 +191,19 @@ def ancestors(outputs: Iterable[Node]) -> list[Node]:
 
     Depth first from the first output on: an order that the expressions alone decide, not when their nodes were made.
     """
-    order: list[Node] = []
-    seen: set[Node] = set()
+    order: dict[Node, None] = {}  # a set that remembers the order
     stack = list(outputs)[::-1]
     while stack:
         node = stack[-1]
-        if node in seen:
-            stack.pop()
-            continue
-        waiting = [x for x in node.inputs if x not in seen]
-        if waiting:
-            stack.extend(waiting[::-1])
-        else:
-            seen.add(node)
-            order.append(node)
-            stack.pop()
-    return order
+        is_ready = True
+        if node not in order:
+            for x in node.inputs[::-1]:
+                if x not in order:
+                    stack.append(x)
+                    is_ready = False
+        if is_ready:
+            order[stack.pop()] = None
+    return list(order)
 
 
 class Builder:
@@ -213,7 +213,7 @@ class Builder:
         self.is_open = True  # until the trace that it serves is over
         self.n_inputs = 0
         self._nodes: dict[Any, Node] = {}
-        self._numbers = itertools.count()
+        self._ids = itertools.count()
         self._scalars: dict[Any, Node] = {}
         self._arrays: dict[Any, tuple[Any, Node]] = {}
 
@@ -222,32 +222,43 @@ class Builder:
         key = (op, inputs, attributes)
         node = self._nodes.get(key)
         if node is None:
-            infer = INFER.get(op)
-            if infer is None:
-                shape, dtype, is_bool = _infer_elementwise(op, inputs)
-            else:
-                shape, dtype, is_bool = infer(inputs, attributes)
             # setdefault: two threads that differentiate one graph still agree on its nodes
-            node = self._nodes.setdefault(
-                key, Node(op, inputs, attributes, shape, dtype, is_bool, next(self._numbers), self)
-            )
+            node = self._nodes.setdefault(key, self._new(op, inputs, attributes))
         return node
+
+    def _new(self, op: str, inputs: tuple[Node, ...], attributes: Any) -> Node:
+        """The node for an operation that is met for the first time."""
+        infer = INFER.get(op)
+        shape, dtype, is_bool = infer(inputs, attributes) if infer else _infer_elementwise(op, inputs)
+        return Node(op, inputs, attributes, shape, dtype, is_bool, next(self._ids), self)
+
+    def renamed(self, node: Node, inputs: tuple[Node, ...]) -> Node:
+        """The same operation as a node's on other operands, whose shapes and dtypes are those of its own."""
+        key = (node.op, inputs, node.attributes)
+        made = Node(*key, node.shape, node.dtype, node.is_bool, next(self._ids), self)
+        return self._nodes.setdefault(key, made)
 
     def find(self, op: str, inputs: tuple[Node, ...], attributes: Any = ()) -> Node | None:
         """The node for an operation if there is one already."""
         return self._nodes.get((op, inputs, attributes))
+
+    def close(self) -> None:
+        """Forget the nodes: when nothing will be made of them any more, memory need not wait for the collector."""
+        self._nodes.clear()
+        self._scalars.clear()
+        self._arrays.clear()
 
     def input(self, shape: Shape, dtype: np.dtype, is_bool: bool = False) -> Node:
         """A new input."""
         number = self.n_inputs
         self.n_inputs += 1
         key = ("input", (), number)
-        self._nodes[key] = node = Node("input", (), number, shape, dtype, is_bool, next(self._numbers), self)
+        self._nodes[key] = node = Node("input", (), number, shape, dtype, is_bool, next(self._ids), self)
         return node
 
     def scalar(self, value: float, dtype: np.dtype = FLOAT64) -> Node:
         """A constant of shape ()."""
-        key = (value, dtype.char, value == 0 and math.copysign(1.0, value))
+        key = (value, dtype is FLOAT32, value == 0 and math.copysign(1.0, value))
         node = self._scalars.get(key)
         if node is None:
             with np.errstate(over="ignore"):
@@ -260,7 +271,9 @@ class Builder:
         key = ("const", (), (frozen, is_bool))
         node = self._nodes.get(key)
         if node is None:
-            made = Node("const", (), key[2], array.shape, array.dtype, is_bool, next(self._numbers), self)
+            made = Node("const", (), key[2], array.shape, array.dtype, is_bool, next(self._ids), self)
+            if array.size == 1:
+                made.number = float(array.item())
             node = self._nodes.setdefault(key, made)
         return node
 
@@ -289,11 +302,9 @@ def _infer_elementwise(op: str, inputs: tuple[Node, ...]) -> Inferred:
     for x in inputs:
         if x.shape != shape or x.dtype is not dtype:
             raise AssertionError(f"{op} of unequal operands {inputs}")
-    if op in TRUTHS:
-        return shape, dtype, True
     if op == "where":
         return shape, dtype, inputs[1].is_bool and inputs[2].is_bool
-    return shape, dtype, op in KEEPS_TRUTH and all(x.is_bool for x in inputs)
+    return shape, dtype, op in TRUTHS or (op in KEEPS_TRUTH and all([x.is_bool for x in inputs]))
 
 
 def _infer_view(shape_of: Callable[[Shape, Any], Shape]) -> Callable[[tuple[Node, ...], Any], Inferred]:
@@ -353,10 +364,16 @@ INFER: dict[str, Callable[[tuple[Node, ...], Any], Inferred]] = {
 
 def elementwise(op: str, *operands: Operand) -> Node:
     """An elementwise operation; numbers take the nodes' dtype, shapes broadcast, float64 wins."""
-    nodes = [x for x in operands if isinstance(x, Node)]
-    first = nodes[0]
-    builder = first.builder
-    dtype, shape = first.dtype, first.shape
+    first = operands[0]
+    if type(first) is Node:  # most often nothing needs to be done
+        shape, dtype = first.shape, first.dtype
+        for x in operands:
+            if type(x) is not Node or x.shape != shape or x.dtype is not dtype:
+                break
+        else:
+            return first.builder.make(op, operands)  # type: ignore[arg-type]
+    nodes = [x for x in operands if type(x) is Node]
+    builder, dtype, shape = nodes[0].builder, nodes[0].dtype, nodes[0].shape
     for x in nodes:
         if x.dtype is not dtype:
             dtype = FLOAT64
@@ -417,11 +434,7 @@ def power(x: Node, exponent: Operand) -> Node:
 
 def uniform(x: Node) -> float | None:
     """The number that a constant holds in every element, or None."""
-    while x.op in ("broadcast", "reshape", "cast"):
-        x = x.inputs[0]
-    if x.op == "const" and x.size == 1:
-        return float(x.value.item())
-    return None
+    return x.number
 
 
 def filled(like: Node, value: float) -> Node:
@@ -527,15 +540,25 @@ def without_unit_axes(shape: Shape) -> Shape:
 
 
 def inline(graph: Graph, arguments: Sequence[Node]) -> list[Node]:
-    """The outputs of `graph` rebuilt with its inputs replaced, in the builder of the arguments."""
+    """The outputs of `graph` with its inputs replaced, in the builder of the arguments.
+
+    Other inputs in place of the inputs make nothing simpler: then nodes that a builder of the same kind made are taken
+    as they are, so that a function becomes the same program alone and as a part of a batch.
+    """
     made = dict(zip(graph.inputs, arguments, strict=True))
+    builder = (arguments or graph.outputs)[0].builder
+    is_as_simple = type((graph.outputs or arguments)[0].builder) is type(builder)
+    is_renaming = is_as_simple and all([x.op == "input" for x in arguments]) and len(set(arguments)) == len(arguments)
     for node in graph.nodes:
-        if node not in made:
-            builder = arguments[0].builder
-            if node.op == "const":
-                made[node] = builder.constant(node.value, node.is_bool)
-            elif node.op == "input":  # of an enclosing trace
-                made[node] = node
-            else:
-                made[node] = builder.make(node.op, tuple([made[x] for x in node.inputs]), node.attributes)
+        if node in made:
+            continue
+        operands = tuple([made[x] for x in node.inputs])
+        if node.builder is builder and operands == node.inputs:
+            made[node] = node
+        elif node.op == "const":
+            made[node] = builder.constant(node.value, node.is_bool)
+        elif is_renaming:
+            made[node] = builder.renamed(node, operands)
+        else:
+            made[node] = builder.make(node.op, operands, node.attributes)
     return [made[x] for x in graph.outputs]

@@ -99,6 +99,8 @@ NOT_AN_ARRAY = "a traced value stands where NumPy needs a constant"
 
 
 def _float_of(dtypes: list[Any], values: Sequence[Any]) -> np.dtype:
+    if all([x is FLOAT64 or type(x) in (float, int) for x in dtypes]):  # most of what is traced
+        return FLOAT64
     dtype = np.result_type(*dtypes)
     if dtype == BOOL:  # stored in the dtype of the comparison that made them
         kinds = [x.dtype for x in values if type(x) is Node]
@@ -148,7 +150,7 @@ def own_nodes(*values: Any) -> list[Node]:
 
 def common_shape(name: str, *shapes: Shape) -> Shape:
     """The shape that these broadcast to; ShapeError names them."""
-    if len(set(shapes)) == 1:
+    if shapes.count(shapes[0]) == len(shapes):
         return shapes[0]
     try:
         return np.broadcast_shapes(*shapes)
@@ -213,8 +215,10 @@ ON_TRUTHS: dict[str, str | None] = {
 
 def elementwise(op: str, *values: Any) -> Node:
     """An elementwise operation with NumPy's promotion and broadcasting."""
+    if len(values) == 1 and type(values[0]) is Node and not values[0].is_bool:
+        return values[0].builder.make(op, values)
     nodes = operands(*values)
-    if op in ON_TRUTHS and all(x.is_bool for x in nodes):
+    if op in ON_TRUTHS and all([x.is_bool for x in nodes]):
         meaning = ON_TRUTHS[op]
         if meaning is None:
             raise trace_error(f"{op} of truth values is not defined", "use np.logical_xor or np.logical_not")

@@ -1,23 +1,39 @@
 """Instruction selection: from the nodes of a graph to instructions on views of storages.
 
 Each value is a view of a storage. A value that only fills a part of another (an operand of a concatenation, a
-contribution to the gradient of slices) is computed right there, and additions to parts go on in one memory.
+contribution to the gradient of slices) is computed right there, and additions to parts go on in one memory. A
+product that one sum alone uses is computed by the instruction of the sum (`FUSED`).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from .graph import ELEMENTWISE, REDUCTIONS, Frozen, Graph, Node, Shape, Slices, uniform, without_unit_axes
-from .storage import ARENA, CONSTANT, INPUT, OUTPUT, Instruction, Storage, View, merged, packed
+from .storage import ARENA, CONSTANT, INPUT, OUTPUT, Storage, Tape, View, merged, packed, packed_strides
 
-MAX_DIMS = 8  # axes of an instruction
-
-COMPUTED = frozenset(ELEMENTWISE) | REDUCTIONS | {"dot", "matmul", "cast", "gather"}  # write their whole result once
+# (operation, which of its operands is a product): the operation on the factors, then the other operand
+FUSED = {
+    ("add", 0): "multiply_add",
+    ("add", 1): "multiply_add",
+    ("subtract", 0): "multiply_subtract",
+    ("subtract", 1): "negative_multiply_add",
+    ("negative", 0): "negative_multiply",
+    ("sum", 0): "dot",
+}
+SUMS = frozenset(op for op, _ in FUSED)
+ADDED = {"multiply": "multiply_add", "negative_multiply": "negative_multiply_add"}  # to a part of a value
+WHOLES = frozenset(["concatenate", "index_add"])  # made of parts
+FOLDS = REDUCTIONS | {"dot"}
+STRIDES = operator.attrgetter("strides")
+COMPUTED = frozenset(ELEMENTWISE) | FOLDS | {"matmul", "cast", "gather"}  # write their whole result once
 
 
 @dataclass
@@ -26,53 +42,65 @@ class Selection:
 
     graph: Graph
     lanes: tuple[bool, ...]
-    instructions: list[Instruction] = field(default_factory=list)
-    storages: list[Storage] = field(default_factory=list)
     views: dict[Node, View] = field(default_factory=dict)
     places: dict[Node, tuple[Node, Slices]] = field(default_factory=dict)  # a value that is part of another
     whole_of: dict[Node, Node] = field(default_factory=dict)  # the last of a chain of additions to parts
-    deferred: set[Node] = field(default_factory=set)  # products added to a part as they are computed
+    deferred: set[Node] = field(default_factory=set)  # products that are computed by the sum that uses them
+    fused: dict[Node, tuple[str, tuple[Node, ...]]] = field(default_factory=dict)  # such sums
     _scalars: dict[tuple[float, str], View] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        nodes = self.graph.nodes
-        self.is_lane: dict[Node, bool] = {}
-        self.uses: dict[Node, int] = dict.fromkeys(nodes, 0)
-        for node in nodes:
-            self.is_lane[node] = (
-                self.lanes[self.graph.inputs.index(node)]
-                if node.op == "input"
-                else any([self.is_lane[x] for x in node.inputs])
-            )
-            for x in node.inputs:
-                self.uses[x] += 1
-        for node in self.graph.outputs:
-            self.uses[node] += 1
-        for node in reversed(nodes):  # additions to parts of one value, one after another, share its memory
-            if node.op == "index_add":
-                whole = self.whole_of.setdefault(node, node)
-                if self._continues(node):
-                    self.whole_of[node.inputs[0]] = whole
-        for node in nodes:
-            self._plan_parts(node)
-        self.outputs: dict[Node, Storage] = {}
+        nodes, inputs, outputs = self.graph.nodes, self.graph.inputs, self.graph.outputs
+        self.uses = Counter(itertools.chain.from_iterable([node.inputs for node in nodes]))
+        self.uses.update(outputs)
         any_lane = any(self.lanes)
-        made = [Storage(OUTPUT, x.dtype.char, any_lane, x.size, i) for i, x in enumerate(self.graph.outputs)]
-        self.storages.extend(made)
-        for node, storage in zip(self.graph.outputs, made, strict=True):
-            can_be_direct = node.op in COMPUTED or node.op in ("index_add", "concatenate", "scatter_add")
+        self.is_lane = dict.fromkeys(nodes, False) | dict(zip(inputs, self.lanes, strict=True))
+        if any_lane:
+            for node in nodes:
+                if node.inputs:
+                    self.is_lane[node] = any([self.is_lane[x] for x in node.inputs])
+        additions = [node for node in nodes if node.op == "index_add"]
+        for node in reversed(additions):  # to parts of one value, one after another, share its memory
+            whole = self.whole_of.setdefault(node, node)
+            if self._continues(node):
+                self.whole_of[node.inputs[0]] = whole
+        for node in nodes:
+            if node.op in SUMS:
+                self._plan_sum(node)
+            elif node.op in WHOLES:
+                self._plan_parts(node)
+        self.outputs: dict[Node, Storage] = {}
+        made = [Storage(OUTPUT, x.dtype.char, any_lane, x.size, i) for i, x in enumerate(outputs)]
+        for node, storage in zip(outputs, made, strict=True):
+            can_be_direct = node.op in COMPUTED or node.op in WHOLES or node.op == "scatter_add"
             if can_be_direct and self.is_lane[node] == any_lane and node not in self.places:
                 self.outputs.setdefault(node, storage)
-        for i, node in enumerate(self.graph.inputs):
-            self.views[node] = self._new(node, Storage(INPUT, node.dtype.char, self.lanes[i], node.size, i))
+        given = [Storage(INPUT, x.dtype.char, self.lanes[i], x.size, i) for i, x in enumerate(inputs)]
+        self.views.update({x: packed(storage, x.shape) for x, storage in zip(inputs, given, strict=True)})
+        self.tape = Tape(made + given)
         for node in nodes:
-            is_elsewhere = node in self.deferred or (node in self.places and node.op == "reshape")
+            is_elsewhere = node in self.deferred or (node.op == "reshape" and node in self.places)
             if node.op != "input" and not is_elsewhere:
                 self._select(node)
-        for node, storage in zip(self.graph.outputs, made, strict=True):
-            source = self._read(node)
-            if source.storage is not storage:
-                self._emit("copy", packed(storage, node.shape), source)
+        for node, storage in zip(outputs, made, strict=True):
+            if self.views[node].storage is not storage:
+                self._emit("copy", packed(storage, node.shape), self.views[node])
+
+    # -- products that become part of a sum
+
+    def _plan_sum(self, node: Node) -> None:
+        for position, x in enumerate(node.inputs):
+            if x.op == "multiply" and self.uses[x] == 1:
+                if node.op == "sum" and any([factor.op == "broadcast" for factor in x.inputs]):
+                    return
+                others = node.inputs[:position] + node.inputs[position + 1 :]
+                self.fused[node] = FUSED[node.op, position], x.inputs + others
+                self.deferred.add(x)
+                return
+
+    def _form(self, node: Node) -> tuple[str, tuple[Node, ...]]:
+        """The operation that computes a node, and on what."""
+        return self.fused.get(node) or (node.op, node.inputs)
 
     # -- parts: values computed right where they belong
 
@@ -94,7 +122,7 @@ class Selection:
                 value = link.inputs[1]
                 if is_blank and link in firsts:
                     self._place(value, node, link.attributes, is_final=are_runs and link in lasts)
-                elif value.op == "multiply" and self.uses[value] == 1 and value not in self.places:
+                elif self._form(value)[0] in ADDED and self.uses[value] == 1 and value not in self.places:
                     self.deferred.add(value)
 
     def _place(self, x: Node, whole: Node, spec: Slices, is_final: bool) -> None:
@@ -123,13 +151,10 @@ class Selection:
 
     # -- values
 
-    def _new(self, node: Node, storage: Storage | None = None) -> View:
-        """Memory for a node: as told, that of an output, or its own."""
-        if storage is None:
-            storage = self.outputs.get(node) or Storage(ARENA, node.dtype.char, self.is_lane[node], node.size)
-        if storage.role != OUTPUT:
-            self.storages.append(storage)
-        return packed(storage, node.shape)
+    def _new(self, node: Node) -> View:
+        """Memory for a node: that of an output, or its own."""
+        storage = self.outputs.get(node) or Storage(ARENA, node.dtype.char, self.is_lane[node], node.size)
+        return View(storage, 0, node.shape, packed_strides(node.shape))
 
     def _result(self, node: Node) -> View:
         """Where a node is to be computed."""
@@ -151,15 +176,6 @@ class Selection:
             view.storage.blank = np.ones(node.shape, bool)
         return view
 
-    def _read(self, node: Node) -> View:
-        """The view of a value; what nobody wrote of it becomes zero first."""
-        view = self.views[node]
-        blank = view.storage.blank
-        if blank is not None and node not in self.places:
-            view.storage.blank = None
-            self._clear(packed(view.storage, blank.shape), blank)
-        return view
-
     def _clear(self, view: View, blank: np.ndarray) -> None:
         zero = self._scalar(0.0, view.storage.dtype)
         flat = packed(view.storage, (view.storage.size,))
@@ -172,13 +188,11 @@ class Selection:
         view = self._scalars.get((value, dtype))
         if view is None:
             storage = Storage(CONSTANT, dtype, False, 1, data=np.array(value, dtype))
-            self.storages.append(storage)
             view = self._scalars[value, dtype] = packed(storage, ())
         return view
 
     def _copied(self, view: View, is_lane: bool) -> View:
         storage = Storage(ARENA, view.storage.dtype, is_lane, math.prod(view.shape))
-        self.storages.append(storage)
         copy = packed(storage, view.shape)
         self._emit("copy", copy, view)
         return copy
@@ -186,53 +200,43 @@ class Selection:
     def _emit(self, op: str, *operands: View) -> None:
         if 0 in operands[0].shape:
             return
-        shape, strides = merged(operands[0].shape, [x.strides for x in operands])
-        self._append(op, shape, list(operands), strides)
-
-    def _append(self, op: str, shape: list[int], operands: list[View], strides: list[list[int]]) -> None:
-        triples = [(x.storage, x.offset, s) for x, s in zip(operands, strides, strict=True)]
-        self._append_parts(Instruction(op, shape, triples))
-
-    def _append_parts(self, whole: Instruction) -> None:
-        """An instruction of too many axes as one for each position of the shortest; not of the last, which may fold."""
-        shape = whole.shape
-        if len(shape) <= MAX_DIMS:
-            self.instructions.append(whole)
-            return
-        axis = min(range(len(shape) - 1), key=shape.__getitem__)
-        for i in range(shape[axis]):
-            parts = [(x, offset + i * s[axis], s[:axis] + s[axis + 1 :]) for x, offset, s in whole.operands]
-            self._append_parts(Instruction(whole.op, shape[:axis] + shape[axis + 1 :], parts))
+        shape, strides = merged(operands[0].shape, tuple(map(STRIDES, operands)))
+        self.tape.append(op, shape, operands, strides)
 
     # -- one method a kind of node
 
     def _select(self, node: Node) -> None:
-        op = node.op
+        op, inputs = self._form(node)
         if op in ELEMENTWISE:
-            operands = [self._read(x) for x in node.inputs]
             self.views[node] = view = self._result(node)
-            self._emit(op, view, *operands)
+            if op == "negative_multiply" and inputs[0].number is not None:  # the sign goes into the constant
+                factor = self._scalar(-inputs[0].number, node.dtype.char).repeated(node.shape)
+                self._emit("multiply", view, factor, self.views[inputs[1]])
+            else:
+                self._emit(op, view, *map(self.views.__getitem__, inputs))
+        elif op in FOLDS:
+            self._select_fold(node, op, [self.views[x] for x in inputs])
         else:
-            getattr(self, f"_select_{op if op not in REDUCTIONS else 'fold'}")(node)
+            getattr(self, f"_select_{op}")(node)
 
     def _select_const(self, node: Node) -> None:
         storage = Storage(CONSTANT, node.dtype.char, False, node.size, data=node.value)
-        self.views[node] = self._new(node, storage)
+        self.views[node] = packed(storage, node.shape)
 
     def _select_stop_gradient(self, node: Node) -> None:
-        self.views[node] = self._read(node.inputs[0])
+        self.views[node] = self.views[node.inputs[0]]
 
     def _select_broadcast(self, node: Node) -> None:
-        self.views[node] = self._read(node.inputs[0]).repeated(node.shape)
+        self.views[node] = self.views[node.inputs[0]].repeated(node.shape)
 
     def _select_transpose(self, node: Node) -> None:
-        self.views[node] = self._read(node.inputs[0]).transposed(node.attributes)
+        self.views[node] = self.views[node.inputs[0]].transposed(node.attributes)
 
     def _select_slice(self, node: Node) -> None:
-        self.views[node] = self._read(node.inputs[0]).part(node.attributes)
+        self.views[node] = self.views[node.inputs[0]].part(node.attributes)
 
     def _select_reshape(self, node: Node) -> None:
-        view = self._read(node.inputs[0])
+        view = self.views[node.inputs[0]]
         reshaped = view.reshaped(node.shape)
         if reshaped is None:
             reshaped = self._copied(view, self.is_lane[node]).reshaped(node.shape)
@@ -240,70 +244,67 @@ class Selection:
         self.views[node] = reshaped
 
     def _select_cast(self, node: Node) -> None:
-        source = self._read(node.inputs[0])
+        source = self.views[node.inputs[0]]
         self.views[node] = view = self._result(node)
         self._emit("cast", view, source)
 
-    def _select_fold(self, node: Node) -> None:
+    def _select_fold(self, node: Node, op: str, views: list[View]) -> None:
         """A reduction: its axes last and merged; what does not merge is reduced run by run."""
         axes = node.attributes
-        views = [self._read(x) for x in node.inputs]
         kept = [axis for axis in range(len(views[0].shape)) if axis not in axes]
-        sizes, runs = merged([views[0].shape[a] for a in axes], [[v.strides[a] for a in axes] for v in views])
+        sizes, runs = merged(
+            tuple([views[0].shape[a] for a in axes]), tuple([tuple([v.strides[a] for a in axes]) for v in views])
+        )
         if not sizes:  # axes of length 1
-            sizes, runs = [1], [[0] for _ in views]
+            sizes, runs = (1,), ((0,),) * len(views)
         shape = tuple([views[0].shape[a] for a in kept])
-        strides = [[v.strides[a] for a in kept] + run for v, run in zip(views, runs, strict=True)]
-        op = node.op
+        strides = [(*[v.strides[a] for a in kept], *run) for v, run in zip(views, runs, strict=True)]
         self.views[node] = final = self._result(node)
         while True:
             last = len(sizes) == 1
             result = final
             if not last:
-                partial_shape = shape + tuple(sizes[:-1])
+                partial_shape = shape + sizes[:-1]
                 storage = Storage(ARENA, node.dtype.char, self.is_lane[node], math.prod(partial_shape))
-                self.storages.append(storage)
                 result = packed(storage, partial_shape)
             self._fold(op, result, sizes[-1], views, strides)
             if last:
                 return
             op, views, sizes = ("sum" if op == "dot" else op), [result], sizes[:-1]
-            strides = [list(result.strides)]
+            strides = [result.strides]
 
-    def _fold(self, op: str, result: View, n: int, views: list[View], strides: list[list[int]]) -> None:
+    def _fold(self, op: str, result: View, n: int, views: list[View], strides: list[tuple[int, ...]]) -> None:
         if 0 in result.shape:
             return
         if n == 0 and op in ("sum", "dot"):  # the machine's own, -0.0, is not what NumPy gives
             self._emit("copy", result, self._scalar(0.0, result.storage.dtype).repeated(result.shape))
             return
-        kept, merged_strides = merged(result.shape, [result.strides, *[s[:-1] for s in strides]])
+        kept, merged_strides = merged(result.shape, (result.strides, *[s[:-1] for s in strides]))
         along = [0, *[s[-1] for s in strides]]
-        both = [[*m, s] for m, s in zip(merged_strides, along, strict=True)]
-        self._append(op, [*kept, n], [result, *views], both)
-
-    _select_dot = _select_fold
+        both = [(*m, s) for m, s in zip(merged_strides, along, strict=True)]
+        self.tape.append(op, (*kept, n), [result, *views], both)
 
     def _select_matmul(self, node: Node) -> None:
-        a, b = [self._read(x) for x in node.inputs]
+        a, b = [self.views[x] for x in node.inputs]
         self.views[node] = out = self._result(node)
-        *batch, m, n = node.shape
+        batch, (m, n) = node.shape[:-2], node.shape[-2:]
         k = a.shape[-1]
         if 0 in node.shape:
             return
-        groups, strides = merged(batch, [x.strides[:-2] for x in (out, a, b)])
+        groups, strides = merged(batch, tuple([x.strides[:-2] for x in (out, a, b)]))
         if len(groups) > 1:
             lanes = [self.is_lane[x] for x in node.inputs]
             a, b = [self._copied(x, lane) for x, lane in zip((a, b), lanes, strict=True)]
-            groups, strides = merged(batch, [x.strides[:-2] for x in (out, a, b)])
+            groups, strides = merged(batch, tuple([x.strides[:-2] for x in (out, a, b)]))
         outer = [s[0] if s else 0 for s in strides]
-        self._append(
+        self.tape.append(
             "matmul",
-            [groups[0] if groups else 1, m, n, k],
+            (groups[0] if groups else 1, m, n, k),
             [out, a, b],
             [
-                [outer[0], out.strides[-2], out.strides[-1], 0],
-                [outer[1], a.strides[-2], 0, a.strides[-1]],
-                [outer[2], 0, b.strides[-1], b.strides[-2]],
+                (outer[0], out.strides[-2], out.strides[-1], 0),
+                (outer[1], a.strides[-2], 0, a.strides[-1]),
+                (outer[2], 0, b.strides[-1], b.strides[-2]),
             ],
         )
 
@@ -311,7 +312,7 @@ class Selection:
         self.views[node] = whole = self._whole(node)
         for x, spec in _joined_parts(node):
             if self.places.get(x) != (node, spec):
-                self._emit("copy", whole.part(spec), self._read(x))
+                self._emit("copy", whole.part(spec), self.views[x])
         whole.storage.blank = None
 
     def _select_index_add(self, node: Node) -> None:
@@ -322,11 +323,16 @@ class Selection:
         elif uniform(base) == 0:
             self.views[node] = whole = self._whole(self.whole_of[node])
         else:
-            source = self._read(base)
+            source = self.views[base]
             self.views[node] = whole = self._new(self.whole_of[node])
             self._emit("copy", whole, source)
-        if self.places.get(value) == (self.whole_of[node], spec):
-            return
+        if self.places.get(value) != (self.whole_of[node], spec):
+            self._add_part(whole, spec, value)
+        if self.whole_of[node] is node and whole.storage.blank is not None:  # what nobody wrote of it becomes zero
+            blank, whole.storage.blank = whole.storage.blank, None
+            self._clear(whole, blank)
+
+    def _add_part(self, whole: View, spec: Slices, value: Node) -> None:
         target, blank = whole.part(spec), whole.storage.blank
         region = None if blank is None else blank[_key(spec)]
         if region is not None and region.all():
@@ -342,30 +348,30 @@ class Selection:
 
     def _emit_value(self, op: str, target: View, value: Node) -> None:
         if value not in self.deferred:
-            source = self._read(value)
+            source = self.views[value]
             self._emit(op, target, *([source] if op == "copy" else [target, source]))
             return
-        a, b = [self._read(x) for x in value.inputs]
+        product, inputs = self._form(value)
+        factors = [self.views[x] for x in inputs]
         if op == "copy":
-            self._emit("multiply", target, a, b)
+            self._emit(product, target, *factors)
         else:
-            self._emit("multiply_add", target, a, b, target)
+            self._emit(ADDED[product], target, *factors, target)
 
     def _select_gather(self, node: Node) -> None:
-        source = self._packed(self._read(node.inputs[0]), self.is_lane[node])
+        source = self._packed(self.views[node.inputs[0]], self.is_lane[node])
         self.views[node] = view = target = self._result(node)
         if not view.is_packed:
             target = packed(Storage(ARENA, node.dtype.char, self.is_lane[node], node.size), node.shape)
-            self.storages.append(target.storage)
-        self._append("gather", [node.size], [target, source, self._table(node)], [[1], [0], [1]])
+        self.tape.append("gather", (node.size,), [target, source, self._table(node)], [(1,), (0,), (1,)])
         if target is not view:
             self._emit("copy", view, target)
 
     def _select_scatter_add(self, node: Node) -> None:
-        source = self._packed(self._read(node.inputs[0]), self.is_lane[node])
+        source = self._packed(self.views[node.inputs[0]], self.is_lane[node])
         self.views[node] = view = self._result(node)
         self._emit("copy", view, self._scalar(0.0, node.dtype.char).repeated(node.shape))
-        self._append("scatter_add", [node.inputs[0].size], [view, source, self._table(node)], [[0], [1], [1]])
+        self.tape.append("scatter_add", (node.inputs[0].size,), [view, source, self._table(node)], [(0,), (1,), (1,)])
 
     def _packed(self, view: View, is_lane: bool) -> View:
         return view if view.is_packed else self._copied(view, is_lane)
@@ -373,7 +379,6 @@ class Selection:
     def _table(self, node: Node) -> View:
         table: Frozen = node.attributes[0]
         storage = Storage(CONSTANT, "q", False, table.array.size, data=table.array.ravel())
-        self.storages.append(storage)
         return packed(storage, (storage.size,))
 
 

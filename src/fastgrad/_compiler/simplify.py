@@ -1,40 +1,51 @@
-"""Rewrites a graph into an equal one with less to compute.
+"""Rewrites an expression into an equal one with less to compute, while its graph is made.
 
-`RULES` is a table from an operation to functions that may give a better node for it; `Simplifier` asks them
-whenever a node is made, so what a rule returns is simplified in turn. Operands come first and are already
-simple, so one pass over the graph is enough and its time is linear. A last pass, which knows how often each
-node is used, forms fused operations. Rewrites keep NaN and infinities (x * 0 stays), but may change the sign
-of a zero and the last bits.
+`RULES` is a table from an operation to functions that may give a better node for it; `Simplifier`, a builder, asks
+them whenever a new expression is made, so what a rule returns is simplified in turn. Operands come first and are
+already simple, so nothing is looked at twice and the time is linear. Functions are traced and differentiated in a
+builder of this kind. Rewrites keep NaN and infinities (x * 0 stays), but may change the sign of a zero and the last
+bits.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from . import graph
-from .graph import ELEMENTWISE, Builder, Graph, Node, Slices, uniform
+from .graph import ELEMENTWISE, Builder, Graph, Node, Slices
 
 Rule = Callable[..., Node | None]
 MAX_FOLDED = 1 << 16  # elements of a constant that may be computed while compiling
 
 
-def simplify(source: Graph, fuse: bool = True) -> Graph:
-    """An equal graph in a builder of its own, with fused operations unless `fuse` is False.
+class Simplifier(Builder):
+    """A builder that looks for a better node before it makes one."""
 
-    Differentiate before fusing: the rules for products and sums give simpler derivatives.
-    """
-    outputs = _rebuild(source, Simplifier())
-    return _fused(outputs) if fuse else outputs
+    def _new(self, op: str, inputs: tuple[Node, ...], attributes: Any) -> Node:
+        first = inputs[0].op
+        if first == "const" and all([x.op == "const" for x in inputs]):
+            folded = _fold(self, op, inputs, attributes)
+            if folded is not None:
+                return folded
+        elif (first == "broadcast" or first == "const") and op in ELEMENTWISE:
+            smaller = _on_smaller_shape(self, op, inputs)
+            if smaller is not None:
+                return smaller
+        for rule in RULES.get(op, ()):
+            better = rule(*inputs) if op in ELEMENTWISE else rule(*inputs, attributes)
+            if better is not None and better.is_bool == _is_bool(op, inputs):
+                return better
+        return Builder._new(self, op, inputs, attributes)
 
 
-def _rebuild(source: Graph, builder: Builder, make: Callable[..., Node] | None = None) -> Graph:
-    """The graph with each node made again, operands first, by `make` or by the builder."""
-    inputs = tuple(builder.input(x.shape, x.dtype, x.is_bool) for x in source.inputs)
+def simplify(source: Graph) -> Graph:
+    """An equal graph in a builder of its own that simplifies."""
+    builder = Simplifier()
+    inputs = tuple([builder.input(x.shape, x.dtype, x.is_bool) for x in source.inputs])
     made = dict(zip(source.inputs, inputs, strict=True))
     for node in source.nodes:
         if node in made:
@@ -44,39 +55,8 @@ def _rebuild(source: Graph, builder: Builder, make: Callable[..., Node] | None =
         elif node.op == "input":
             raise ValueError("the graph depends on the inputs of an enclosing trace")
         else:
-            operands = tuple([made[x] for x in node.inputs])
-            made[node] = make(node, operands) if make else builder.make(node.op, operands, node.attributes)
-    # what the rules made is finished: later nodes, derivatives say, are taken as they come
-    builder.is_open = False
-    return Graph(inputs, tuple(made[x] for x in source.outputs), source.structure, source.name)
-
-
-class Simplifier(Builder):
-    """A builder that looks for a better node before it makes one."""
-
-    def make(self, op: str, inputs: tuple[Node, ...], attributes: Any = ()) -> Node:
-        """The node for an operation, or a simpler one of the same value."""
-        if self.is_open:
-            better = self._better(op, inputs, attributes)
-            if better is not None:
-                return better
-        return super().make(op, inputs, attributes)
-
-    def _better(self, op: str, inputs: tuple[Node, ...], attributes: Any) -> Node | None:
-        is_elementwise = op in ELEMENTWISE
-        if all(x.op == "const" for x in inputs):
-            folded = _fold(self, op, inputs, attributes)
-            if folded is not None:
-                return folded
-        elif is_elementwise:
-            smaller = _on_smaller_shape(self, op, inputs)
-            if smaller is not None:
-                return smaller
-        for rule in RULES.get(op, ()):
-            better = rule(*inputs) if is_elementwise else rule(*inputs, attributes)
-            if better is not None and better.is_bool == _is_bool(op, inputs):
-                return better
-        return None
+            made[node] = builder.make(node.op, tuple([made[x] for x in node.inputs]), node.attributes)
+    return Graph(inputs, tuple([made[x] for x in source.outputs]), source.structure, source.name)
 
 
 def _is_bool(op: str, inputs: tuple[Node, ...]) -> bool:
@@ -176,7 +156,7 @@ def _inner(op: str, x: Node) -> Node | None:
 def _scaled(x: Node) -> tuple[float, Node] | None:
     """(c, y) when x is c * y with a finite number c; products keep their number on the left."""
     if x.op == "multiply":
-        c = uniform(x.inputs[0])
+        c = x.inputs[0].number
         if c is not None and math.isfinite(c):
             return c, x.inputs[1]
     return None
@@ -190,17 +170,18 @@ def _negative(a: Node) -> Node | None:
 
 def _common_factor(a: Node, b: Node) -> tuple[float, Node, Node] | None:
     """(2, x, y) when a is 2 * x and b is 2 * y: 2 * (x + y) is as exact, and overflows no sooner."""
-    x, y = _scaled(a), _scaled(b)
-    return (2.0, x[1], y[1]) if x and y and x[0] == y[0] == 2 else None
+    if a.op == "multiply" and b.op == "multiply" and a.inputs[0].number == b.inputs[0].number == 2:
+        return 2.0, a.inputs[1], b.inputs[1]
+    return None
 
 
 def _add(a: Node, b: Node) -> Node | None:
     for x, y in ((a, b), (b, a)):
-        if uniform(x) == 0:
+        if x.number == 0:
             return y
         if y.op == "negative":
             return x - y.inputs[0]
-        if y.op == "index_add" and uniform(y.inputs[0]) == 0:
+        if y.op == "index_add" and y.inputs[0].number == 0:
             return graph.index_add(x, y.attributes, y.inputs[1])
     if a is b:
         return 2.0 * a
@@ -209,9 +190,9 @@ def _add(a: Node, b: Node) -> Node | None:
 
 
 def _subtract(a: Node, b: Node) -> Node | None:
-    if uniform(b) == 0:
+    if b.number == 0:
         return a
-    if uniform(a) == 0:
+    if a.number == 0:
         return -b
     if b.op == "negative":
         return a + b.inputs[0]
@@ -222,8 +203,8 @@ def _subtract(a: Node, b: Node) -> Node | None:
 
 
 def _multiply(a: Node, b: Node) -> Node | None:
-    c = uniform(a)
-    if c is None and uniform(b) is not None:
+    c = a.number
+    if c is None and b.number is not None:
         return b * a  # numbers to the left, where the rules look for them
     if c is not None:
         if c == 1:
@@ -241,12 +222,11 @@ def _multiply(a: Node, b: Node) -> Node | None:
     for x, y in ((a, b), (b, a)):
         if x.op == "negative":
             return -(x.inputs[0] * y)
-        scaled = _scaled(x)
-        if scaled and scaled[0] == 2:  # of derivatives of squares; another number may be there to scale
-            return 2.0 * (scaled[1] * y)
+        if x.op == "multiply" and x.inputs[0].number == 2:  # of derivatives of squares; others may be there to scale
+            return 2.0 * (x.inputs[1] * y)
         if x.op == "divide":
             top, bottom = x.inputs
-            if uniform(top) == 1:
+            if top.number == 1:
                 return y / bottom
             quotient = a.builder.find("divide", (y, bottom))  # both adjoints of a quotient share one division
             if quotient is not None and y.id > top.id:  # one way only: the adjoint y is the newer
@@ -255,7 +235,7 @@ def _multiply(a: Node, b: Node) -> Node | None:
 
 
 def _divide(a: Node, b: Node) -> Node | None:
-    c = uniform(b)
+    c = b.number
     if c == 1:
         return a
     if c is not None and _is_power_of_two(c) and abs(math.frexp(c)[1]) < 100:  # exact, in float32 too
@@ -266,7 +246,7 @@ def _divide(a: Node, b: Node) -> Node | None:
 
 
 def _multiply_guarded(a: Node, b: Node) -> Node | None:
-    c, local = uniform(a), uniform(b)
+    c, local = a.number, b.number
     if c == 0:
         return a
     if c is not None or (local is not None and math.isfinite(local)):
@@ -275,7 +255,7 @@ def _multiply_guarded(a: Node, b: Node) -> Node | None:
 
 
 def _where(condition: Node, a: Node, b: Node) -> Node | None:
-    c = uniform(condition)
+    c = condition.number
     if c is not None:
         return a if c else b
     if a is b:
@@ -285,7 +265,7 @@ def _where(condition: Node, a: Node, b: Node) -> Node | None:
 
 
 def _power(a: Node, b: Node) -> Node | None:
-    n = uniform(b)
+    n = b.number
     if n is None or not (n == 0.5 or (n == int(n) and abs(n) <= graph.MAX_REPEATED) if math.isfinite(n) else False):
         return None
     return graph.power(a, n)
@@ -298,7 +278,7 @@ def _one_plus(x: Node) -> Node | None:
     """y when x is 1 + y."""
     if x.op == "add":
         for one, y in (x.inputs, x.inputs[::-1]):
-            if uniform(one) == 1:
+            if one.number == 1:
                 return y
     return None
 
@@ -311,7 +291,7 @@ def _logistic(a: Node, b: Node) -> Node | None:
         return None
     if a is power:
         return graph.sigmoid(z)
-    return graph.sigmoid(-z) if uniform(a) == 1 else None
+    return graph.sigmoid(-z) if a.number == 1 else None
 
 
 def _log(a: Node) -> Node | None:
@@ -322,7 +302,7 @@ def _log(a: Node) -> Node | None:
         z = x if x is not None else y
         if z is not None and _one_plus(a) is not None:
             return graph.softplus(z)
-    if a.op == "subtract" and uniform(a.inputs[0]) == 1:
+    if a.op == "subtract" and a.inputs[0].number == 1:
         z = _inner("sigmoid", a.inputs[1])
         return -graph.softplus(z) if z is not None else None
     z = _inner("sigmoid", a)
@@ -331,7 +311,7 @@ def _log(a: Node) -> Node | None:
 
 def _logaddexp(a: Node, b: Node) -> Node | None:
     for x, y in ((a, b), (b, a)):
-        if uniform(x) == 0:
+        if x.number == 0:
             return graph.softplus(y)
     return None
 
@@ -418,7 +398,7 @@ def _cast(a: Node, dtype: np.dtype) -> Node | None:
 
 
 def _index_add(base: Node, value: Node, spec: Slices) -> Node | None:
-    if uniform(value) == 0:
+    if value.number == 0:
         return base
     if spec == graph.full_slices(base.shape):
         return base + value
@@ -491,41 +471,3 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "max": (_extreme,),
     "min": (_extreme,),
 }
-
-
-# ---- fused operations
-
-
-def _fused(source: Graph) -> Graph:
-    """Products used once, by a sum, become part of it."""
-    nodes = source.nodes
-    uses = Counter(x for node in nodes for x in node.inputs)
-    uses.update(source.outputs)
-    builder = Builder()
-
-    def product(node: Node, position: int) -> bool:
-        x = node.inputs[position]
-        return x.op == "multiply" and uses[x] == 1
-
-    def make(node: Node, operands: tuple[Node, ...]) -> Node:
-        op = node.op
-        if op == "add":
-            for position in (0, 1):
-                if product(node, position):
-                    return builder.make("multiply_add", (*operands[position].inputs, operands[1 - position]))
-        elif op == "subtract":
-            if product(node, 0):
-                return builder.make("multiply_subtract", (*operands[0].inputs, operands[1]))
-            if product(node, 1):
-                return builder.make("negative_multiply_add", (*operands[1].inputs, operands[0]))
-        elif op == "negative" and product(node, 0):
-            a, b = operands[0].inputs
-            number = uniform(a)
-            if number is not None:
-                return builder.make("multiply", (graph.filled(b, -number), b))
-            return builder.make("negative_multiply", (a, b))
-        elif op == "sum" and product(node, 0) and not any(x.op == "broadcast" for x in node.inputs[0].inputs):
-            return builder.make("dot", operands[0].inputs, node.attributes)
-        return builder.make(op, operands, node.attributes)
-
-    return _rebuild(source, builder, make)

@@ -6,7 +6,10 @@ A view costs nothing: reshapes, transposes, slices and broadcasts are other offs
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+import functools
+import itertools
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +17,7 @@ import numpy as np
 from .graph import ELEMENTWISE, Shape, Slices
 
 INPUT, OUTPUT, CONSTANT, ARENA = range(4)  # fg_role
+MAX_DIMS = 8  # axes of an instruction
 
 
 @dataclass(eq=False, slots=True)
@@ -28,6 +32,7 @@ class Storage:
     data: np.ndarray | None = None  # of a constant
     blank: np.ndarray | None = None  # elements not written yet, while it is filled part by part
     number: int = -1  # in the program
+    last: int = -1  # the instruction, among those on lanes or on uniform values, that uses it last
 
 
 @dataclass(slots=True)
@@ -60,7 +65,7 @@ class View:
         """In another shape; None when that needs the elements to move."""
         if 0 in shape:
             return View(self.storage, self.offset, shape, (0,) * len(shape))
-        runs, (strides,) = merged(self.shape, [self.strides])
+        runs, (strides,) = merged(self.shape, (self.strides,))
         result = [0] * len(shape)
         axis = len(shape) - 1
         for n, stride in zip(reversed(runs), reversed(strides), strict=True):
@@ -78,8 +83,8 @@ class View:
     @property
     def is_packed(self) -> bool:
         """Whether the elements stand one after another."""
-        shape, (strides,) = merged(self.shape, [self.strides])
-        return strides in ([], [1]) or 0 in shape
+        shape, (strides,) = merged(self.shape, (self.strides,))
+        return strides in ((), (1,)) or 0 in shape
 
 
 def packed(storage: Storage, shape: Shape) -> View:
@@ -87,6 +92,7 @@ def packed(storage: Storage, shape: Shape) -> View:
     return View(storage, 0, shape, packed_strides(shape))
 
 
+@functools.lru_cache
 def packed_strides(shape: Shape) -> tuple[int, ...]:
     """Strides of elements that stand one after another."""
     strides, step = [], 1
@@ -96,7 +102,8 @@ def packed_strides(shape: Shape) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-def merged(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:
+@functools.lru_cache(4096)  # a graph has many nodes and few layouts
+def merged(shape: Shape, strides: tuple[tuple[int, ...], ...]) -> tuple[Shape, tuple[tuple[int, ...], ...]]:
     """Axes of length 1 left out, and neighbours joined that are one run for every one of the strides."""
     new_shape: list[int] = []
     new_strides: list[list[int]] = [[] for _ in strides]
@@ -111,27 +118,72 @@ def merged(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[list
             new_shape.append(n)
             for new, old in zip(new_strides, strides, strict=True):
                 new.append(old[axis])
-    return new_shape, new_strides
+    return tuple(new_shape), tuple(map(tuple, new_strides))
 
 
 @dataclass(slots=True)
 class Instruction:
-    """One operation on views; the first operand is the result. All strides are along the axes of `shape`."""
+    """One operation on views, the first of which is the result; each is walked with strides along `shape`."""
 
     op: str
-    shape: list[int]
-    operands: list[tuple[Storage, int, list[int]]]  # storage, offset, strides
+    shape: Shape
+    operands: Sequence[View]
+    strides: Sequence[tuple[int, ...]]
 
-    @property
-    def result(self) -> Storage:
-        """Where it writes."""
-        return self.operands[0][0]
+
+FOREVER = sys.maxsize
+
+
+class Tape:
+    """Instructions in the order in which they run, those on uniform values first, and the storages that they use."""
+
+    def __init__(self, fixed: Iterable[Storage]) -> None:
+        self.uniform: list[Instruction] = []
+        self.lane: list[Instruction] = []
+        self.storages: list[Storage] = []  # by number; `fixed` ones whether they are used or not
+        for storage in fixed:
+            self._add(storage)
+
+    def _add(self, storage: Storage) -> None:
+        storage.number = len(self.storages)
+        self.storages.append(storage)
+
+    def append(self, op: str, shape: Shape, operands: Sequence[View], strides: Sequence[tuple[int, ...]]) -> None:
+        """One more instruction, after all others on lanes or on uniform values."""
+        if len(shape) > MAX_DIMS:
+            self._append_parts(op, shape, operands, strides)
+            return
+        is_lane = operands[0].storage.is_lane
+        instructions = self.lane if is_lane else self.uniform
+        now = len(instructions)
+        for view in operands:
+            storage = view.storage
+            if storage.number < 0:
+                self._add(storage)
+            if storage.role == ARENA:
+                end = now if storage.is_lane is is_lane else FOREVER  # every block of lanes reads what is uniform
+                if storage.last < end:
+                    storage.last = end
+        instructions.append(Instruction(op, shape, operands, strides))
+
+    def _append_parts(
+        self, op: str, shape: Shape, operands: Sequence[View], strides: Sequence[tuple[int, ...]]
+    ) -> None:
+        """An instruction of too many axes as one for each position of the shortest; not of the last, which may fold."""
+        axis = min(range(len(shape) - 1), key=shape.__getitem__)
+        rest = [s[:axis] + s[axis + 1 :] for s in strides]
+        for i in range(shape[axis]):
+            parts = [View(x.storage, x.offset + i * s[axis], (), ()) for x, s in zip(operands, strides, strict=True)]
+            self.append(op, shape[:axis] + shape[axis + 1 :], parts, rest)
+
+    def __iter__(self) -> Iterator[Instruction]:
+        return itertools.chain(self.uniform, self.lane)
 
 
 # ---- allocating
 
 
-class _Arena:
+class Arena:
     """Free ranges of bytes, first fit; ranges given back are joined."""
 
     def __init__(self, alignment: int) -> None:
@@ -159,33 +211,26 @@ class _Arena:
         self.free.insert(i, (start, end))
 
 
-def allocate(instructions: list[Instruction]) -> tuple[list[Instruction], int]:
-    """Positions for the storages of the arena; returns the instructions, uniform ones first, and their number."""
-    ordered = [x for x in instructions if not x.result.is_lane]
-    n_uniform = len(ordered)
-    ordered += [x for x in instructions if x.result.is_lane]
-    last: dict[Storage, int] = {}
-    for i, instruction in enumerate(ordered):
-        for storage, _, _ in instruction.operands:
-            last[storage] = i if storage.is_lane or i < n_uniform else len(ordered)  # lanes read uniforms each block
-    arenas = {False: _Arena(64), True: _Arena(8)}
-    for i, instruction in enumerate(ordered):
-        operands = [s for s, _, _ in instruction.operands]
-        # a list without repetitions: the order of a set would differ from run to run
-        dying = [s for s in dict.fromkeys(operands) if s.role == ARENA and last[s] == i and s.position >= 0]
-        result = instruction.result
+def allocate(instructions: list[Instruction], arena: Arena) -> None:
+    """Positions in the arena for what instructions, all of them on lanes or all on uniform values, compute."""
+    for i, instruction in enumerate(instructions):
+        dying: list[Storage] = []
+        for view in instruction.operands:
+            storage = view.storage
+            if storage.last == i and storage.position >= 0 and storage not in dying:
+                dying.append(storage)
+        result = instruction.operands[0].storage
         if result.role == ARENA and result.position < 0:
-            heir = _heir(instruction, dying)
+            heir = _heir(instruction, dying) if dying else None
             if heir is not None:
                 result.position = heir.position
                 dying.remove(heir)
             else:
-                result.position = arenas[result.is_lane].take(_n_bytes(result))
+                result.position = arena.take(_n_bytes(result))
+            if result.last == i:
+                dying.append(result)
         for storage in dying:
-            arenas[storage.is_lane].give(storage.position, _n_bytes(storage))
-        if last[result] == i and result.role == ARENA and result not in dying:
-            arenas[result.is_lane].give(result.position, _n_bytes(result))
-    return ordered, n_uniform
+            arena.give(storage.position, _n_bytes(storage))
 
 
 def _n_bytes(storage: Storage) -> int:
@@ -194,12 +239,16 @@ def _n_bytes(storage: Storage) -> int:
 
 def _heir(instruction: Instruction, dying: list[Storage]) -> Storage | None:
     """A dying operand that an elementwise result may overwrite: read only in the very order of writing."""
-    result, offset, strides = instruction.operands[0]
     if instruction.op not in ELEMENTWISE:
         return None
+    views, strides = instruction.operands, instruction.strides
+    target, result = views[0], views[0].storage
     for storage in dying:
-        if _n_bytes(storage) != _n_bytes(result) or storage.is_lane != result.is_lane or storage.dtype != result.dtype:
+        if storage.size != result.size or storage.dtype != result.dtype or storage.is_lane is not result.is_lane:
             continue
-        if all([s is not storage or (o == offset and t == strides) for s, o, t in instruction.operands]):
+        for view, walk in zip(views, strides, strict=True):
+            if view.storage is storage and (view.offset != target.offset or walk != strides[0]):
+                break
+        else:
             return storage
     return None

@@ -45,8 +45,8 @@ def trace(
     name : str, optional
         For messages; the function's own name by default.
     builder : Builder, optional
-        That of an enclosing trace, when `fun` may refer to its traced arrays. Outputs may then depend on its
-        nodes.
+        What makes the nodes. That of an enclosing trace when `fun` may refer to its traced arrays: outputs may then
+        depend on its nodes.
 
     Returns
     -------
@@ -59,7 +59,6 @@ def trace(
         Where `fun` does what cannot be recorded, with the line at fault.
     """
     name = name or str(getattr(fun, "__name__", type(fun).__name__))
-    owned = builder is None
     builder = builder or Builder()
     inputs: list[Node] = []
 
@@ -83,7 +82,7 @@ def trace(
         raise
     finally:
         _open_builders().pop()
-        builder.is_open = not owned
+        builder.is_open = builder in _open_builders()
     return Graph(tuple(inputs), tuple(outputs), structure, name)
 
 
@@ -177,7 +176,7 @@ class Traced:
     # ---- NumPy's protocols
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        if options.pop("out", None) is not None:
+        if options and options.pop("out", None) is not None:
             raise trace_error(
                 f"np.{ufunc.__name__} with a traced operand cannot write into an existing array",
                 "write y = y + x instead of y += x or out=y",
@@ -189,7 +188,7 @@ class Traced:
             _unknown(name, CURES.get(ufunc), [known.__name__ for known in table])
         if method == "reduce":
             options.setdefault("axis", 0)
-        elif method in ("__call__", "outer"):
+        elif options and method in ("__call__", "outer"):
             dtype = options.pop("dtype", None)
             _check_options(ufunc.__name__, options, ())
             options = {}
