@@ -45,21 +45,26 @@ def value_and_gradient(graph: Graph, wrt: Sequence[int]) -> Graph:
     return Graph(graph.inputs, (value, *gradients), structure, graph.name)
 
 
-def backward(outputs: Sequence[Node], seeds: Sequence[Node], wrt: Sequence[Node]) -> list[Node]:
+def backward(
+    outputs: Sequence[Node], seeds: Sequence[Node], wrt: Sequence[Node], is_guarded: bool = False
+) -> list[Node]:
     """Adjoints of the nodes `wrt`, given adjoints `seeds` (of the same shapes and dtypes) of the outputs.
 
-    The nodes `wrt` count as independent variables: nothing passes through one of them to another.
+    The nodes `wrt` count as independent variables: nothing passes through one of them to another. With `is_guarded`
+    all of it is in a branch that may not be taken.
     """
-    found = adjoints(outputs, seeds, wrt)
+    found = adjoints(outputs, seeds, wrt, is_guarded)
     return [found[node] for node in wrt]
 
 
-def adjoints(outputs: Sequence[Node], seeds: Sequence[Node], wrt: Sequence[Node]) -> dict[Node, Node]:
+def adjoints(
+    outputs: Sequence[Node], seeds: Sequence[Node], wrt: Sequence[Node], is_guarded: bool = False
+) -> dict[Node, Node]:
     """As `backward`, with the adjoint of every node between `outputs` and `wrt`."""
     order = ancestors(outputs)
     variables = set(wrt)
     active = _depending_on(order, variables)
-    guarded = _branches(order)
+    guarded = set(order) if is_guarded else _branches(order)
     sums = {node: _Adjoint(node) for node in variables}
     totals: dict[Node, Node] = {}
     for output, seed in zip(outputs, seeds, strict=True):
@@ -70,7 +75,7 @@ def adjoints(outputs: Sequence[Node], seeds: Sequence[Node], wrt: Sequence[Node]
             continue
         totals[node] = adjoint = sums.pop(node).total()
         times = multiply_guarded if node in guarded else _multiply
-        contributions = _pull_back(node, adjoint, times)
+        contributions = _pull_back(node, adjoint, times, active)
         if len(node.inputs) == 2 and node.inputs[0] is node.inputs[1]:  # x * x: 2 * (g * x) is one term
             contributions = _joined(*contributions)
         for x, contribution in zip(node.inputs, contributions, strict=True):
@@ -115,9 +120,12 @@ def _multiply(a: Node, b: Node) -> Node:
     return a * b
 
 
-def _pull_back(node: Node, adjoint: Node, times: Times) -> Sequence[Contribution]:
+def _pull_back(node: Node, adjoint: Node, times: Times, active: Collection[Node]) -> Sequence[Contribution]:
     """One contribution for each operand of `node`."""
     pull_back = PULLBACKS.get(node.op)
+    if node.op == "scan":  # the one rule that takes trouble for each operand
+        wanted = [x in active and not x.is_bool for x in node.inputs]
+        return PULLBACKS["scan"](adjoint, times, node, *node.inputs, wanted=wanted)
     if pull_back is not None:
         return pull_back(adjoint, times, node, *node.inputs)
     contributions: list[Contribution] = []

@@ -9,7 +9,9 @@ import numpy as np
 
 from .._core import Program, operations
 from .graph import Graph, Shape
+from .loops import without_unread
 from .selection import Selection
+from .simplify import simplify
 from .storage import CONSTANT, INPUT, OUTPUT, Instruction, allocate
 from .tree import Structure
 
@@ -46,13 +48,8 @@ def compile_graph(graph: Graph, is_lane: Sequence[bool] | None = None) -> Compil
         The program, verified.
     """
     lanes = tuple(is_lane) if is_lane is not None else (False,) * len(graph.inputs)
-    for node in graph.nodes:
-        if node.size > MAX_SIZE:
-            raise MemoryError(f"{graph.name} makes an array of shape {node.shape}, more than {MAX_SIZE:,} elements")
-    selection = Selection(graph, lanes)
-    words = _write(selection, *allocate(selection.instructions), len(graph.inputs))
     return Compiled(
-        Program(words),
+        Program(_words(graph, lanes)),
         tuple([(x.shape, x.dtype) for x in graph.inputs]),
         lanes,
         tuple([(x.shape, x.dtype) for x in graph.outputs]),
@@ -60,8 +57,21 @@ def compile_graph(graph: Graph, is_lane: Sequence[bool] | None = None) -> Compil
     )
 
 
+def _words(graph: Graph, lanes: Sequence[bool]) -> np.ndarray:
+    graph = without_unread(graph)
+    for node in graph.nodes:
+        if node.size > MAX_SIZE:
+            raise MemoryError(f"{graph.name} makes an array of shape {node.shape}, more than {MAX_SIZE:,} elements")
+    selection = Selection(graph, tuple(lanes), _words_of_body)
+    return _write(selection, *allocate(selection.instructions), len(graph.inputs))
+
+
+def _words_of_body(body: Graph, lanes: Sequence[bool]) -> np.ndarray:
+    return _words(simplify(body), lanes)  # its products were left apart, for derivatives
+
+
 def _write(selection: Selection, instructions: list[Instruction], n_uniform: int, n_inputs: int) -> np.ndarray:
-    used = {s for x in instructions for s, _, _ in x.operands}
+    used = {s for x in instructions for s, _, _ in x.operands} | {x.body for x in instructions}
     kept = [s for s in selection.storages if s in used or s.role in (INPUT, OUTPUT)]
     constants: list[np.ndarray] = []
     n_constant_words = 0
@@ -79,6 +89,8 @@ def _write(selection: Selection, instructions: list[Instruction], n_uniform: int
         words += (storage.role, DTYPES[storage.dtype], storage.is_lane, storage.size, position)
     for x in instructions:
         words += (OPS[x.op], DTYPES[x.result.dtype], len(x.shape), *x.shape)
+        if x.body is not None:
+            words += (x.body.number, x.every, len(x.operands) - 2)
         for storage, offset, strides in x.operands:
             words += (storage.number, offset, *strides)
     n_outputs = len(selection.graph.outputs)

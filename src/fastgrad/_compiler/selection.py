@@ -7,7 +7,7 @@ contribution to the gradient of slices) is computed right there, and additions t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +26,7 @@ class Selection:
 
     graph: Graph
     lanes: tuple[bool, ...]
+    words_of: Callable[[Graph, Sequence[bool]], np.ndarray]  # compiles the body of a loop
     instructions: list[Instruction] = field(default_factory=list)
     storages: list[Storage] = field(default_factory=list)
     views: dict[Node, View] = field(default_factory=dict)
@@ -366,6 +367,25 @@ class Selection:
         self.views[node] = view = self._result(node)
         self._emit("copy", view, self._scalar(0.0, node.dtype.char).repeated(node.shape))
         self._append("scatter_add", [node.inputs[0].size], [view, source, self._table(node)], [[0], [1], [1]])
+
+    def _select_scan(self, node: Node) -> None:
+        loop = node.attributes
+        views = [self._read(x) for x in node.inputs]
+        for i, view in enumerate(views):
+            is_row = 1 <= i <= loop.n_rows
+            each = View(view.storage, view.offset, view.shape[is_row:], view.strides[is_row:])
+            if not each.is_packed:
+                views[i] = self._copied(view, self.is_lane[node.inputs[i]])
+        self.views[node] = result = self._new(node)
+        if not node.size:
+            return
+        steps = [v.strides[0] if 1 <= i <= loop.n_rows and loop.length > 1 else 0 for i, v in enumerate(views)]
+        lanes = [result.storage.is_lane, *[v.storage.is_lane for v in views[1:]]]
+        words = self.words_of(loop.body, lanes)
+        body = Storage(CONSTANT, "q", False, words.size, data=words)
+        self.storages.append(body)
+        triples = [(v.storage, v.offset, [step]) for v, step in zip([result, *views], [0, *steps], strict=True)]
+        self.instructions.append(Instruction("scan", [loop.length], triples, body, loop.every))
 
     def _packed(self, view: View, is_lane: bool) -> View:
         return view if view.is_packed else self._copied(view, is_lane)

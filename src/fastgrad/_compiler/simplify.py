@@ -28,11 +28,11 @@ def simplify(source: Graph, fuse: bool = True) -> Graph:
 
     Differentiate before fusing: the rules for products and sums give simpler derivatives.
     """
-    outputs = _rebuild(source, Simplifier())
+    outputs = rebuild(source, Simplifier())
     return _fused(outputs) if fuse else outputs
 
 
-def _rebuild(source: Graph, builder: Builder, make: Callable[..., Node] | None = None) -> Graph:
+def rebuild(source: Graph, builder: Builder, make: Callable[..., Node] | None = None) -> Graph:
     """The graph with each node made again, operands first, by `make` or by the builder."""
     inputs = tuple(builder.input(x.shape, x.dtype, x.is_bool) for x in source.inputs)
     made = dict(zip(source.inputs, inputs, strict=True))
@@ -528,4 +528,4 @@ def _fused(source: Graph) -> Graph:
             return builder.make("dot", operands[0].inputs, node.attributes)
         return builder.make(op, operands, node.attributes)
 
-    return _rebuild(source, builder, make)
+    return rebuild(source, builder, make)

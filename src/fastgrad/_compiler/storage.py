@@ -121,6 +121,8 @@ class Instruction:
     op: str
     shape: list[int]
     operands: list[tuple[Storage, int, list[int]]]  # storage, offset, strides
+    body: Storage | None = None  # of a scan: the words of its body
+    every: int = 0
 
     @property
     def result(self) -> Storage:
