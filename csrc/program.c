@@ -250,9 +250,10 @@ static fg_status verify_loop(fg_program *p, const fg_instruction *in, int64_t nu
                    (long long)i + 2);
         if (number < p->n_uniform && b->is_lane)
             REFUSE("instruction %lld: operand %lld differs by lane", n, (long long)i + 2);
-        if (!rows_range(p, o, i < 0 ? 0 : length, inner->size, &low, &high))
+        const int64_t read = i < 0 || length ? inner->size : 0;
+        if (!rows_range(p, o, i < 0 ? 0 : length, read, &low, &high))
             REFUSE("instruction %lld: operand %lld reaches outside its buffer", n, (long long)i + 2);
-        if (inner->size && total && overlap(out, result->offset, result->offset + total - 1, b, low, high))
+        if (read && total && overlap(out, result->offset, result->offset + total - 1, b, low, high))
             REFUSE("instruction %lld: the result overlaps operand %lld", n, (long long)i + 2);
     }
 

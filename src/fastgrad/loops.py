@@ -84,10 +84,11 @@ def scan(
         raise TypeError(f"step must be a function, got {type(step).__name__}")
     builder = enclosing_builder()
     if builder is None:  # a plain call; not remembered, as what step refers to may change
-        keeps_none = False
+        keeps_none, is_truth = False, [getattr(x, "dtype", None) == bool for x in leaves]
 
         def alone(leaves: list[Any], rows: list[Any]) -> Any:
             nonlocal keeps_none
+            leaves = [x != 0 if flag else x for x, flag in zip(leaves, is_truth, strict=True)]  # arguments are numbers
             x = None if xs is None else tree.unflatten(row_structure, rows)
             carry, ys = scan(step, tree.unflatten(structure, leaves), x, n, reverse)
             keeps_none = ys is None
