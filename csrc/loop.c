@@ -58,7 +58,7 @@ fg_status fg_loop_create(const fg_program *program, const fg_instruction *in, in
                                 .carry_elements = body->buffers[body->input[0]].size,
                                 .row_bytes = body->buffers[body->output[1]].size * item * lanes,
                                 .item_size = (int)item,
-                                .is_spread = lanes > 1 && !first->is_lane,
+                                .is_spread = result->is_lane && !first->is_lane,
                                 .steps_a_look = step_cost < LOOK ? (int64_t)(LOOK / step_cost) : 1};
         loop->carry_bytes = loop->carry_elements * item * lanes;
         status = fg_plan_create(body, lanes, &loop->plan, error);

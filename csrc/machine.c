@@ -188,16 +188,23 @@ fg_status fg_shared_create(const fg_program *p, const fg_plan *plan, const void 
 /* A block's live values should stay in L1; where even 16 lanes do not fit there (large instances), they still pay as
  * long as L2 holds them; past that one instance alone fills the vectors. A small batch is cut into several blocks.
  * An odd multiple of 16: rows a power of two apart would share few cache sets, and their loads would wait for stores to
- * other rows that agree in the low bits of the address. */
+ * other rows that agree in the low bits of the address. Of loops, a step's values should stay in L1 and the
+ * memory of inner loops in L2; what the outermost pass through only bounds the memory of a block. */
 int64_t fg_lanes_for(const fg_program *p, int64_t batch, int64_t more_bytes) {
-    enum { L1_BYTES = 40 << 10, L2_BYTES = 2 << 20, MOST = 31, UNIT = 16, BLOCKS = 8 };
+    enum { L1_BYTES = 40 << 10, L2_BYTES = 2 << 20, MOST = 31, UNIT = 16, BLOCKS = 8, BLOCK_BYTES = 32 << 20 };
     int64_t bytes = p->lane_bytes + p->lane_loop_bytes + more_bytes;
     for (int64_t i = 0; i < p->n_buffers; i++)
         if (p->buffers[i].is_lane && (p->buffers[i].role == FG_INPUT || p->buffers[i].role == FG_OUTPUT))
             bytes += p->buffers[i].size * fg_item_size(p->buffers[i].dtype);
-    if (batch == 1 || UNIT * bytes > L2_BYTES)
+    const int64_t live = p->lane_loop_bytes ? p->lane_step_bytes + more_bytes : bytes;
+    const int64_t near = p->lane_loop_bytes ? p->lane_loop_bytes + more_bytes : bytes;
+    if (batch == 1 || UNIT * near > L2_BYTES || UNIT * bytes > 8 * (int64_t)BLOCK_BYTES)
         return 1;
-    int64_t units = bytes ? L1_BYTES / (UNIT * bytes) : MOST;
+    int64_t units = live ? L1_BYTES / (UNIT * live) : MOST;
+    if (UNIT * units * near > L2_BYTES)
+        units = L2_BYTES / (UNIT * near);
+    if (UNIT * units * bytes > BLOCK_BYTES)
+        units = BLOCK_BYTES / (UNIT * bytes);
     const int64_t enough = batch / (UNIT * BLOCKS);
     units = units < enough ? units : enough;
     units = units < MOST ? units : MOST;

@@ -261,12 +261,14 @@ static fg_status verify_loop(fg_program *p, const fg_instruction *in, int64_t nu
     int64_t fixed = fg_round_up((body->n_buffers + 1) * (int64_t)sizeof(void *)) + fg_round_up(body->uniform_bytes) +
                     body->loop_bytes;
     int64_t lanes = (body->lane_bytes + 7) / 8 * 8 + 2 * carry + body->lane_loop_bytes;
+    int64_t step = body->lane_step_bytes ? body->lane_step_bytes : lanes;
     if (!out->is_lane)
-        fixed += lanes, lanes = 0;
+        fixed += lanes, lanes = step = 0;
     if (fixed > (int64_t)MAX_ARENA * 8 || lanes > (int64_t)MAX_ARENA * 8)
         REFUSE("instruction %lld needs too much memory for its loop", n);
     p->loop_bytes = fixed > p->loop_bytes ? fixed : p->loop_bytes;
     p->lane_loop_bytes = lanes > p->lane_loop_bytes ? lanes : p->lane_loop_bytes;
+    p->lane_step_bytes = step > p->lane_step_bytes ? step : p->lane_step_bytes;
     return FG_OK;
 }
 

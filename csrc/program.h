@@ -38,6 +38,7 @@ struct fg_program {
     int64_t lane_bytes;       /* arena of one lane */
     int64_t loop_bytes;       /* memory of the loops (one runs at a time): fixed, and for each lane */
     int64_t lane_loop_bytes;
+    int64_t lane_step_bytes; /* what a step of the innermost loops works on */
     double cost;
 };
 

@@ -3,7 +3,7 @@
 #include "build.h"
 #include "check.h"
 
-enum { F64 = FG_FLOAT64, F32 = FG_FLOAT32, HUGE_COUNT = 1 << 30 };
+enum { F64 = FG_FLOAT64, F32 = FG_FLOAT32, HUGE_COUNT = 1 << 30, N_GOOD = 4 };
 
 /* ---- single damages ------------------------------------------------------------------------------------- */
 
@@ -53,8 +53,8 @@ static builder copies_table(int64_t m, int64_t n, view out, view in) {
     return one(FG_OP_copy, F64, 2, (int64_t[]){m, n}, (view[]){out, in});
 }
 
-static void good_programs_are_accepted(const builder good[3]) {
-    for (int i = 0; i < 3; i++)
+static void good_programs_are_accepted(const builder good[N_GOOD]) {
+    for (int i = 0; i < N_GOOD; i++)
         CHECK(accepts(&good[i]));
     builder b = copies(12, (view){OUT, 0, {1}}, (view){IN, 11, {-1}});
     CHECK(accepts(&b));
@@ -72,7 +72,135 @@ static void good_programs_are_accepted(const builder good[3]) {
     CHECK(accepts(&b)); /* nothing at all */
 }
 
-static void every_truncation_and_extension_is_refused(const builder good[3]) {
+/* ---- loops ------------------------------------------------------------------------------------------------ */
+
+/* A body of 2 elements: the next carry and the row are copies of the carry and of the row read. */
+static builder copying_body(int dtype, int is_lane, int64_t n_carry, int64_t n_row) {
+    builder b = {0};
+    int64_t u = add_input(&b, dtype, is_lane, n_carry), r = add_input(&b, dtype, is_lane, n_row);
+    int64_t next = add_output(&b, dtype, is_lane, n_carry), row = add_output(&b, dtype, is_lane, n_row);
+    add_simple(&b, FG_OP_copy, dtype, n_carry, next, u, u);
+    add_simple(&b, FG_OP_copy, dtype, n_row, row, r, r);
+    b.n_uniform = is_lane ? 0 : 2;
+    return b;
+}
+/* A loop of `length` steps with it over inputs of 2 and 12 elements, into an output of 40. */
+static builder looping(const builder *body, int64_t length, int64_t every, view out, view first, view row) {
+    builder b = {0};
+    add_input(&b, F64, 1, 2), add_input(&b, F64, 1, 12), add_output(&b, F64, 1, 40), add_input(&b, F64, 0, 12);
+    add_scan(&b, F64, length, every, add_body(&b, body), 1, (view[]){out, first, row});
+    return b;
+}
+/* In `depth` loops, one in the other. */
+static int64_t nest(int64_t depth, int64_t words[MAX_WORDS]) {
+    builder body = {0};
+    add_input(&body, F64, 1, 0), add_output(&body, F64, 1, 0), add_output(&body, F64, 1, 0);
+    size_t n = assemble(&body, words);
+    for (int64_t i = 0; i < depth; i++) {
+        builder b = {0};
+        int64_t code[MAX_WORDS];
+        memcpy(code, words, n * 8);
+        add_input(&b, F64, 1, 0), add_output(&b, F64, 1, 0), add_output(&b, F64, 1, 0);
+        b.n_constants = (int64_t)n;
+        add_scan(&b, F64, 1, 0, add_buffer(&b, FG_CONSTANT, FG_INT64, 0, (int64_t)n, 0), 0,
+                 (view[]){{1, 0, {0}}, {0, 0, {0}}});
+        b.n_constants = 0;
+        const size_t head = assemble(&b, words);
+        words[6] = (int64_t)n;
+        memcpy(words + head, code, n * 8);
+        n += head;
+    }
+    return (int64_t)n;
+}
+
+static void loops_are_checked(void) {
+    enum { FIRST, ROWS, RESULT, SHARED, BODY };
+    const view out = {RESULT, 0, {0}}, first = {FIRST, 0, {0}}, row = {ROWS, 0, {3}};
+    const builder body = copying_body(F64, 1, 2, 3);
+    builder b = looping(&body, 4, 0, out, first, row);
+    CHECK(accepts(&b));
+    b = looping(&body, 4, 1, out, first, (view){ROWS, 9, {-3}});
+    CHECK(accepts(&b));
+    b = looping(&body, 4, 3, (view){RESULT, 22, {0}}, first, row); /* 2 + 4 * 3 + 2 * 2 = 18 */
+    CHECK(accepts(&b));
+    b = looping(&body, 0, 3, (view){RESULT, 38, {0}}, first, (view){ROWS, 12, {1}}); /* no step reads a row */
+    CHECK(accepts(&b));
+    b = looping(&body, 3, 0, out, (view){SHARED, 10, {0}}, row);
+    CHECK(accepts(&b));
+
+    b = looping(&body, 4, 3, (view){RESULT, 23, {0}}, first, row);
+    CHECK(refuses(&b));
+    b = looping(&body, 4, 3, (view){RESULT, -1, {0}}, first, row);
+    CHECK(refuses(&b));
+    b = looping(&body, 4, 0, out, (view){FIRST, 1, {0}}, row);
+    CHECK(refuses(&b));
+    b = looping(&body, 4, 0, out, first, (view){ROWS, 1, {3}});
+    CHECK(refuses(&b));
+    b = looping(&body, 4, 0, out, first, (view){ROWS, 8, {-3}});
+    CHECK(refuses(&b));
+    b = looping(&body, 5, 0, out, first, row);
+    CHECK(refuses(&b));
+    b = looping(&body, HUGE_COUNT, 1, out, first, (view){ROWS, 0, {0}});
+    CHECK(refuses(&b));
+    b = looping(&body, 4, -1, out, first, row);
+    CHECK(refuses(&b));
+    b = looping(&body, 4, 0, out, first, (view){SHARED, 0, {3}}); /* the body takes a lane value */
+    CHECK(refuses(&b));
+    b = looping(&body, 4, 0, out, (view){RESULT, 20, {0}}, row); /* the result's own buffer, past it and inside */
+    CHECK(accepts(&b));
+    b = looping(&body, 4, 0, out, (view){RESULT, 13, {0}}, row);
+    CHECK(refuses(&b));
+    b = looping(&body, 4, 0, out, first, (view){RESULT, 0, {3}});
+    CHECK(refuses(&b));
+    b = looping(&body, 4, 0, (view){FIRST, 0, {0}}, first, row);
+    CHECK(refuses(&b));
+    for (int64_t buffer = -1; buffer <= BODY + 1; buffer++) {
+        b = looping(&body, 4, 0, out, first, row), b.code[4] = buffer;
+        CHECK(buffer == BODY ? accepts(&b) : refuses(&b));
+    }
+    for (int64_t n_rows = -1; n_rows <= 3; n_rows++) {
+        b = looping(&body, 4, 0, out, first, row), b.code[6] = n_rows;
+        CHECK(n_rows == 1 ? accepts(&b) : refuses(&b));
+    }
+    b = looping(&body, 4, 0, out, first, row), b.code[6] = INT64_MAX;
+    CHECK(refuses(&b));
+    b = looping(&body, 4, 0, out, first, row), b.n_uniform = 1;
+    CHECK(refuses(&b));
+
+    const builder others[] = {copying_body(F32, 1, 2, 3), copying_body(F64, 0, 2, 3), copying_body(F64, 1, 3, 3),
+                              copying_body(F64, 1, 2, 4), quadratic(F64, 2)};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        b = looping(&others[i], 4, 0, out, first, row);
+        CHECK(refuses(&b));
+    }
+    builder wrong = body; /* a body that is no program, whose outputs differ, or that is large */
+    wrong.code[0] = -1;
+    b = looping(&wrong, 4, 0, out, first, row);
+    CHECK(refuses(&b));
+    wrong = body, wrong.buffers[2][3] = 1, wrong.code[3] = 1;
+    b = looping(&wrong, 4, 0, out, first, row);
+    CHECK(refuses(&b));
+    wrong = body, add_buffer(&wrong, FG_ARENA, F64, 1, HUGE_COUNT - 20, INT64_C(1) << 32);
+    b = looping(&wrong, 4, 0, out, first, row);
+    CHECK(refuses(&b));
+
+    b = looping(&body, 4, 0, out, first, row); /* two loops of one body: what is verified would grow without bound */
+    add_scan(&b, F64, 4, 0, BODY, 1, (view[]){{RESULT, 20, {0}}, first, row});
+    CHECK(refuses(&b));
+    b = looping(&body, 4, 0, out, first, row);
+    add_scan(&b, F64, 4, 0, add_body(&b, &body), 1, (view[]){{RESULT, 20, {0}}, first, row});
+    CHECK(accepts(&b));
+
+    int64_t words[MAX_WORDS];
+    fg_program *p = NULL;
+    size_t n = (size_t)nest(FG_MAX_DEPTH, words);
+    CHECK(fg_program_create(words, n, &p, NULL) == FG_OK);
+    fg_program_destroy(p);
+    n = (size_t)nest(FG_MAX_DEPTH + 1, words);
+    CHECK(refuses_words(words, n));
+}
+
+static void every_truncation_and_extension_is_refused(const builder good[N_GOOD]) {
     for (int i = 0; i < 3; i++) {
         int64_t words[MAX_WORDS + 2] = {0};
         size_t n = assemble(&good[i], words);
@@ -84,7 +212,7 @@ static void every_truncation_and_extension_is_refused(const builder good[3]) {
     CHECK(refuses_words(NULL, 0));
 }
 
-static void impossible_words_are_refused(const builder good[3]) {
+static void impossible_words_are_refused(const builder good[N_GOOD]) {
     static const int64_t wrong[] = {-1, INT64_MIN, INT64_MAX, INT64_C(1) << 34, INT64_C(1) << 40, INT64_C(1) << 62};
     for (int i = 0; i < 3; i++) {
         int64_t words[MAX_WORDS];
@@ -372,11 +500,22 @@ static int is_exact(const int64_t *words) {
     for (int64_t i = 0; i < words[2]; i++) {
         const int64_t op = w[0];
         if (op == FG_OP_divide || (op >= FG_OP_sqrt && op <= FG_OP_logaddexp) || op == FG_OP_power ||
-            op == FG_OP_prod || op == FG_OP_max || op == FG_OP_min)
+            op == FG_OP_prod || op == FG_OP_max || op == FG_OP_min || op == FG_OP_scan)
             return 0;
-        w += 3 + w[2] + (1 + fg_op_arity((int)op)) * (2 + w[2]);
+        w += instruction_words(w);
     }
     return 1;
+}
+
+/* The words of a constant, and whether they are a body's. */
+static const int64_t *constant_of(const int64_t *words, const int64_t *buffer) {
+    const int64_t *w = words + FG_HEADER_WORDS + words[1] * FG_BUFFER_WORDS;
+    for (int64_t i = 0; i < words[2]; i++)
+        w += instruction_words(w);
+    return w + buffer[4];
+}
+static int is_body(const int64_t *words, const int64_t *buffer) {
+    return buffer[1] == FG_INT64 && buffer[3] >= FG_HEADER_WORDS && *constant_of(words, buffer) == FG_MAGIC;
 }
 
 /* Whether float32 and float64 share memory: how two floats make up a double depends on the number of lanes. */
@@ -384,19 +523,23 @@ static int mixes_dtypes(const int64_t *words) {
     const int64_t *first = words + FG_HEADER_WORDS, *last = first + words[1] * FG_BUFFER_WORDS;
     for (const int64_t *a = first; a < last; a += FG_BUFFER_WORDS)
         for (const int64_t *b = first; b < last; b += FG_BUFFER_WORDS)
-            if (a[0] == FG_ARENA && b[0] == FG_ARENA && a[1] == FG_FLOAT32 && b[1] == FG_FLOAT64 && a[2] == b[2] &&
-                a[4] < b[4] + 8 * b[3] && b[4] < a[4] + 4 * a[3])
+            if (a[1] == FG_INT64 && is_body(words, a) && mixes_dtypes(constant_of(words, a)))
+                return 1;
+            else if (a[0] == FG_ARENA && b[0] == FG_ARENA && a[1] == FG_FLOAT32 && b[1] == FG_FLOAT64 && a[2] == b[2] &&
+                     a[4] < b[4] + 8 * b[3] && b[4] < a[4] + 4 * a[3])
                 return 1;
     return 0;
 }
 
-static int is_small(const fg_program *p, const int64_t *words) {
+static int has_small_buffers(const int64_t *words) {
     for (int64_t i = 0; i < words[1]; i++) {
         const int64_t *b = words + FG_HEADER_WORDS + i * FG_BUFFER_WORDS;
         if (b[3] > 4096 || (b[0] == FG_ARENA && b[4] > 4096))
             return 0;
+        if (is_body(words, b) && !has_small_buffers(constant_of(words, b)))
+            return 0;
     }
-    return fg_program_cost(p) < 500;
+    return 1;
 }
 
 static void outputs_agree(const fg_program *p, const arrays *a, const arrays *b) {
@@ -407,7 +550,7 @@ static void outputs_agree(const fg_program *p, const arrays *a, const arrays *b)
 
 /* Runs an accepted program alone, as a batch and by the oracle, which knows when an access leaves its buffer. */
 static int run_it(const fg_program *p, const int64_t *words, size_t n, uint64_t seed) {
-    if (!is_small(p, words))
+    if (!has_small_buffers(words) || fg_program_cost(p) >= 500)
         return 0;
     rng same = {seed}, too = {seed};
     arrays one_by_one = make_arrays(p, 3, &same, -3, 4, 1), batch = make_arrays(p, 3, &too, -3, 4, 1);
@@ -438,12 +581,12 @@ static int run_it(const fg_program *p, const int64_t *words, size_t n, uint64_t 
     return 1;
 }
 
-static int64_t mutated_programs_are_refused_or_stay_inside(const builder good[3], int64_t n_mutants) {
+static int64_t mutated_programs_are_refused_or_stay_inside(const builder good[N_GOOD], int64_t n_mutants) {
     rng r = {20240};
     int64_t n_run = 0;
     for (int64_t k = 0; k < n_mutants; k++) {
         int64_t words[MAX_WORDS];
-        size_t n = assemble(&good[k % 3], words);
+        size_t n = assemble(&good[k % N_GOOD], words);
         for (int64_t changes = 1 + rng_below(&r, 3); changes > 0; changes--) {
             size_t at = (size_t)rng_below(&r, (int64_t)n);
             words[at] = mutated_word(&r, words, n, at);
@@ -462,7 +605,7 @@ static int64_t mutated_programs_are_refused_or_stay_inside(const builder good[3]
         if (p)
             n_run += run_it(p, copy, n, (uint64_t)k);
         if (check_failures > before)
-            fprintf(stderr, "    mutant %lld of program %lld\n", (long long)k, (long long)k % 3);
+            fprintf(stderr, "    mutant %lld of program %lld\n", (long long)k, (long long)k % N_GOOD);
         fg_program_destroy(p);
         free(copy);
         if (check_failures > 20)
@@ -472,7 +615,7 @@ static int64_t mutated_programs_are_refused_or_stay_inside(const builder good[3]
 }
 
 int main(int argc, char **argv) {
-    const builder good[3] = {quadratic(F64, 5), layer(F32, 5, 7), mixture(F64)};
+    const builder good[N_GOOD] = {quadratic(F64, 5), layer(F32, 5, 7), mixture(F64), recurrence(F64, 5, 2, 1, 0)};
     good_programs_are_accepted(good);
     every_truncation_and_extension_is_refused(good);
     impossible_words_are_refused(good);
@@ -485,6 +628,7 @@ int main(int argc, char **argv) {
     operations_are_checked();
     buffers_are_checked();
     tables_are_checked();
+    loops_are_checked();
     int64_t n_run = mutated_programs_are_refused_or_stay_inside(good, argc > 1 ? atoll(argv[1]) : 200000);
     CHECK(fg_live_bytes() == 0 && fg_live_blocks() == 0);
     printf("programs: %lld refused, %lld accepted, %lld mutants run\n", (long long)refused, (long long)accepted,
