@@ -189,7 +189,7 @@ def test_a_batch_gives_the_bits_of_its_instances(make, storing):
 
 
 def test_threads_change_no_bit():
-    fun, (p, s, data) = rk4(fg.scan, 200)
+    fun, (p, _s, data) = rk4(fg.scan, 200)
     many = np.random.default_rng(0).normal(size=(300, 3))
     batch = fg.vmap(fg.value_and_grad(fun, argnums=1), in_axes=(None, 0, None))
     before = fg.get_num_threads()
@@ -228,6 +228,56 @@ def test_parameters_of_an_equation_are_found():
     np.testing.assert_allclose(many.x, np.tile([0.7, 1.5], (20, 1)), rtol=1e-3)
 
 
+# ---- forward mode, and batches inside a traced function
+
+
+@by_name
+def test_forward_mode_is_that_of_the_unrolled_loop(make, storing):
+    fun, args = make(fg.scan, 7)
+    plain, _ = make(unrolled, 7)
+    moves = [loops_flatten(args)[0], np.random.default_rng(3)]
+    from fastgrad._compiler import tree
+
+    tangents = tree.unflatten(tree.flatten(args)[1], [moves[1].normal(size=np.shape(x)) for x in moves[0]])
+    assert_close(fg.jvp(fun, args, tangents), fg.jvp(plain, args, tangents))
+
+
+@pytest.mark.parametrize("make", [rk4, logistic, nested, backward_filter], ids=lambda make: make.__name__)
+def test_hessians_are_those_of_the_unrolled_loop(make, storing):
+    fun, args = make(fg.scan, 6)
+    plain, _ = make(unrolled, 6)
+    for n in (0, 1):
+        assert_close(fg.hessian(fun, argnums=n)(*args), fg.hessian(plain, argnums=n)(*args), 1e-10)
+
+
+def test_jacobians(storing):
+    def path(loop):
+        return lambda p, x: loop(lambda u, _: (np.sin(p * u), u[::-1]), x, None, 5)[1]
+
+    args = np.array([0.9, 1.1]), np.array([0.3, 0.7])
+    for n in (0, 1):
+        assert_close(fg.jacobian(path(fg.scan), argnums=n)(*args), fg.jacobian(path(unrolled), argnums=n)(*args))
+
+
+@by_name
+def test_a_batch_inside_a_traced_function(make, storing):
+    n = 5
+    fun, (a, b, c) = make(fg.scan, n)
+    plain, _ = make(unrolled, n)
+    rng = np.random.default_rng(1)
+    many = [x + rng.normal(size=(4, *np.shape(x))) / 50 for x in (a, b)]
+    for in_axes in [(0, 0, None), (None, 0, None), (0, None, None)]:
+        chosen = [x if axis == 0 else y for x, y, axis in zip(many, (a, b), in_axes, strict=False)]
+
+        def total(f, in_axes=in_axes):
+            return lambda a, b: np.sum(fg.vmap(f, in_axes=in_axes)(a, b, c) ** 2)
+
+        assert_close(
+            fg.value_and_grad(total(fun), argnums=(0, 1))(*chosen),
+            fg.value_and_grad(total(plain), argnums=(0, 1))(*chosen),
+        )
+
+
 # ---- what carries, rows and results may be
 
 
@@ -239,7 +289,8 @@ def test_nested_carries_and_rows():
 
     init = {"state": [0.0, False], "sum": np.zeros(2)}
     carry, ys = fg.scan(step, init, (np.arange(6.0), np.ones((6, 2))))
-    assert carry["state"][0] == 6.0 and carry["state"][1] == 1.0
+    assert carry["state"][0] == 6.0
+    assert carry["state"][1] == 1.0
     np.testing.assert_array_equal(carry["sum"], [6.0, 6.0])
     np.testing.assert_array_equal(ys["done"], [0, 0, 0, 0, 1, 1])
 
@@ -247,7 +298,9 @@ def test_nested_carries_and_rows():
 def test_dtypes_stay():
     x = np.arange(4, dtype=np.float32)
     carry, ys = fg.scan(lambda c, x: (c + x, (c * x, np.float64(0.1) * np.ones(2) * c)), np.float32(0), x)
-    assert carry.dtype == np.float32 and ys[0].dtype == np.float32 and ys[1].dtype == np.float64
+    assert carry.dtype == np.float32
+    assert ys[0].dtype == np.float32
+    assert ys[1].dtype == np.float64
     np.testing.assert_array_equal(ys[1][:, 0], 0.1 * np.array([0.0, 0.0, 1.0, 3.0]))
     gradient = fg.grad(lambda x: fg.scan(lambda c, x: (c * x, None), np.float32(1), x)[0])(x + 1)
     assert gradient.dtype == np.float32
@@ -257,7 +310,8 @@ def test_dtypes_stay():
 
 def test_no_steps_and_no_carry():
     carry, ys = fg.scan(lambda c, x: (c + x, np.ones(2) * c), np.ones(3)[0], np.zeros(0))
-    assert carry == 1.0 and ys.shape == (0, 2)
+    assert carry == 1.0
+    assert ys.shape == (0, 2)
     assert fg.grad(lambda c: fg.scan(lambda c, x: (2 * c, c), c, length=0)[0] * 3)(2.0) == 3.0
     _, squares = fg.scan(lambda c, x: (c, x**2), (), np.arange(4.0))
     np.testing.assert_array_equal(squares, [0, 1, 4, 9])
@@ -271,7 +325,9 @@ def test_what_a_step_returns_may_not_depend_on_anything():
     carry, ys = fg.scan(lambda c, x: (0.0, w), 5.0, length=2)
     assert carry == 0.0
     np.testing.assert_array_equal(ys, [w, w])
-    np.testing.assert_array_equal(fg.grad(lambda w: np.sum(fg.scan(lambda c, x: (c, w), 0.0, length=4)[1]))(w), 4 + 0 * w)
+    np.testing.assert_array_equal(
+        fg.grad(lambda w: np.sum(fg.scan(lambda c, x: (c, w), 0.0, length=4)[1]))(w), 4 + 0 * w
+    )
 
 
 def test_the_counter():
@@ -286,7 +342,8 @@ def test_a_branch_not_taken_passes_nothing(storing):
         return np.sum(np.where(x > 2, last, x))
 
     gradient = fg.grad(fun)(np.array([0.5, 9.0]))
-    assert gradient[0] == 1.0 and np.isfinite(gradient[1])
+    assert gradient[0] == 1.0
+    assert np.isfinite(gradient[1])
 
 
 def test_a_gradient_inside_a_step(storing):
@@ -342,7 +399,9 @@ def test_a_program_does_not_grow_with_the_length():
 
 
 def test_what_is_computed_from_constants_alone_is_computed_once():
-    graph = simplify(trace(lambda x, w: fg.scan(lambda c, _: (c * np.exp(w), None), x, length=9)[0], [Input(()), Input(())]))
+    graph = simplify(
+        trace(lambda x, w: fg.scan(lambda c, _: (c * np.exp(w), None), x, length=9)[0], [Input(()), Input(())])
+    )
     (loop,) = [node for node in graph.nodes if node.op == "scan"]
     assert [node.op for node in graph.nodes if node.op == "exp"] == ["exp"]
     assert "exp" not in {node.op for node in loop.attributes.body.nodes}
@@ -422,10 +481,14 @@ def refusal(kind, *args, **options):
 
 
 def test_a_carry_must_stay_like_itself():
-    message = refusal(fg.ShapeError, lambda c, x: ({"a": np.concatenate([c["a"], c["a"]])}, None), {"a": np.ones(2)}, length=3)
-    assert "carry['a'] changes its shape between steps: from (2,) to (4,)" in message and "cure: " in message
+    message = refusal(
+        fg.ShapeError, lambda c, x: ({"a": np.concatenate([c["a"], c["a"]])}, None), {"a": np.ones(2)}, length=3
+    )
+    assert "carry['a'] changes its shape between steps: from (2,) to (4,)" in message
+    assert "cure: " in message
     message = refusal(fg.TraceError, lambda c, x: (c * np.ones(1), None), np.ones(1, np.float32), length=3)
-    assert "carry changes its dtype between steps: from float32 to float64" in message and "cure: " in message
+    assert "carry changes its dtype between steps: from float32 to float64" in message
+    assert "cure: " in message
     message = refusal(fg.TraceError, lambda c, x: ((c[0], c), None), [np.ones(1), 1.0], length=3)
     assert "the carry changes its structure between steps: from [*, *] to (*, [*, *])" in message
     message = refusal(fg.TraceError, lambda c, x: (c > 0, None), 1.0, length=3)
@@ -457,3 +520,14 @@ def test_lengths_must_be_known_and_equal():
 def test_a_step_may_not_branch_on_values():
     message = refusal(fg.TraceError, lambda c, x: (c if c > 0 else -c, None), 1.0, length=2)
     assert "np.where" in message
+
+
+def test_a_traced_array_of_a_step_stays_in_it():
+    kept = []
+
+    def fun(x):
+        fg.scan(lambda c, _: (kept.append(c) or c * x, None), x, length=3)
+        return kept[0]
+
+    with pytest.raises(fg.TraceError, match="the value of fun: .*another call"):
+        fg.grad(fun)(1.0)

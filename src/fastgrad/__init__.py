@@ -29,6 +29,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "GD", "Adam", "Explanation", "GradCheck", "History", "IndexingError", "Momentum", "Result", "ShapeError",
-    "TraceError", "check_grad", "derivative", "explain", "fori_loop", "get_num_threads", "grad", "hessian", "hvp", "jacobian", "jvp",
-    "minimize", "partial", "plot", "scan", "set_num_threads", "show_config", "stop_gradient", "value_and_grad", "vjp", "vmap",
+    "TraceError", "check_grad", "derivative", "explain", "fori_loop", "get_num_threads", "grad", "hessian", "hvp",
+    "jacobian", "jvp", "minimize", "partial", "plot", "scan", "set_num_threads", "show_config", "stop_gradient",
+    "value_and_grad", "vjp", "vmap",
 ]  # fmt: skip

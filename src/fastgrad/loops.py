@@ -16,7 +16,7 @@ from ._compiler import loops, tree
 from ._compiler.graph import Builder, Node, cast, elementwise
 from ._compiler.trace import Traced, enclosing_builder, trace
 from .errors import shape_error, trace_error
-from .functions import Transform
+from .transform import Transform
 
 
 def scan(
@@ -57,7 +57,7 @@ def scan(
     Notes
     -----
     A gradient runs the loop forwards, storing carries, and then backwards. When carries of all steps would take more
-    than 128 KiB, about the root of their number is stored and the rest computed again.
+    than 256 KiB, about the root of their number is stored and the rest computed again.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def scan(
         raise TypeError(f"step must be a function, got {type(step).__name__}")
     builder = enclosing_builder()
     if builder is None:  # a plain call; not remembered, as what step refers to may change
-        keeps_none, is_truth = False, [getattr(x, "dtype", None) == bool for x in leaves]
+        keeps_none, is_truth = False, [x.dtype.kind == "b" for x in leaves]
 
         def alone(leaves: list[Any], rows: list[Any]) -> Any:
             nonlocal keeps_none
@@ -94,7 +94,7 @@ def scan(
             keeps_none = ys is None
             return carry, () if keeps_none else ys
 
-        carry, ys = Transform(alone, "vmap", lambda graph, wrt: graph, ())(leaves, rows)
+        carry, ys = Transform(alone, "scan")(leaves, rows)
         return carry, None if keeps_none else ys
     first = [_node(builder, x) for x in leaves]
     row_nodes = [_node(builder, x) for x in rows]
@@ -144,7 +144,7 @@ def fori_loop(lower: int, upper: int, body: Callable[[Any, Any], Any], init: Any
     """
     if not is_integer(lower) or not is_integer(upper):
         raise TypeError(f"lower and upper must be integers, got {lower!r} and {upper!r}")
-    leaves, structure = tree.flatten(init)
+    leaves, _structure = tree.flatten(init)
     is_single = bool(leaves) and all(getattr(x, "dtype", FLOAT64) == FLOAT32 for x in leaves)
     numbers = np.arange(lower, max(lower, upper), dtype=FLOAT32 if is_single else FLOAT64)
 
@@ -256,7 +256,9 @@ def _length(rows: list[tuple[str, Any]], length: int | None) -> int:
         raise TypeError(f"length must be a number of steps, got {length!r}")
     for name, x in rows:
         if not x.shape:
-            raise shape_error(f"{name} is a single number, without an axis to step along", "pass an array for each of xs")
+            raise shape_error(
+                f"{name} is a single number, without an axis to step along", "pass an array for each of xs"
+            )
     lengths = {name: int(x.shape[0]) for name, x in rows}
     if len(set(lengths.values())) > 1:
         each = ", ".join(f"{name} has {n}" for name, n in lengths.items())

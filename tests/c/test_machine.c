@@ -281,31 +281,6 @@ static void a_long_batch_polls_and_can_be_cancelled(void) {
     end(&s);
 }
 
-/* One instruction that would take seconds. */
-static void a_long_loop_polls_and_can_be_cancelled(void) {
-    builder b = {0}, body = {0};
-    const int64_t length = 1 << 30, one = 1;
-    fg_machine *machine = NULL;
-    subject s;
-    add_input(&body, FG_FLOAT64, 1, 1), add_output(&body, FG_FLOAT64, 1, 1), add_output(&body, FG_FLOAT64, 1, 0);
-    add_simple(&body, FG_OP_sin, FG_FLOAT64, 1, 1, 0, 0);
-    add_input(&b, FG_FLOAT64, 1, 1), add_output(&b, FG_FLOAT64, 1, 1);
-    add_scan(&b, FG_FLOAT64, length, 0, add_body(&b, &body), 0, (view[]){{1, 0, {0}}, {0, 0, {0}}});
-    CHECK(fg_select_isa("", NULL) == FG_OK && fg_set_num_threads(2, NULL) == FG_OK);
-    if (!begin(&s, &b, "cancelled loop", 40, -1, 1) || !CHECK(fg_machine_create(s.p, &machine, NULL) == FG_OK))
-        return;
-    polls = 0;
-    CHECK(fg_evaluate(machine, inputs_of(&s.alone), s.alone.out, cancel_at, (void *)&(int64_t){one}, NULL) ==
-          FG_CANCELLED);
-    CHECK(polls == one);
-    polls = 0;
-    CHECK(fg_evaluate_batch(s.p, 40, inputs_of(&s.batch), s.batch.out, cancel_at, (void *)&(int64_t){one}, NULL) ==
-          FG_CANCELLED);
-    CHECK(polls == one);
-    fg_machine_destroy(machine);
-    end(&s);
-}
-
 static void unknown_instruction_sets_are_refused(void) {
     fg_error error = {""};
     CHECK(fg_select_isa("mmx", &error) == FG_INVALID_VALUE && strstr(error.message, "mmx"));
@@ -319,7 +294,6 @@ int main(int argc, char **argv) {
     products_of_every_layout_are_right();
     random_layouts_are_right(argc > 1 ? atoi(argv[1]) : 20);
     a_long_batch_polls_and_can_be_cancelled();
-    a_long_loop_polls_and_can_be_cancelled();
     unknown_instruction_sets_are_refused();
     CHECK(fg_live_bytes() == 0 && fg_live_blocks() == 0);
     printf("machine: %lld programs, %lld numbers against the oracle, %lld batches bit by bit\n", (long long)n_programs,

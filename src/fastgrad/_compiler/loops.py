@@ -1,8 +1,8 @@
 """Loops: a recurrence of any length as one node with a body of its own, and its derivative.
 
-The operation is `scan`, its attributes a `Loop`, its operands (first carry, rows..., wholes...): at step t the body gets
-the carry, row t of each of the rows, and each of the wholes. All that it makes is one vector, so that views take the
-parts: the last carry, then the rows that it made, then the carries before the steps 0, every, 2 every, ...
+The operation is `scan`, its attributes a `Loop`, its operands (first carry, rows..., wholes...): at step t the body
+gets the carry, row t of each of the rows, and each of the wholes. All that it makes is one vector, so that views take
+the parts: the last carry, then the rows that it made, then the carries before the steps 0, every, 2 every, ...
 
 The derivative is made of loops again, so it has derivatives of any order. Carries are stored at every step while they
 are few, else at every k-th of about k * k steps: then a loop backwards over segments of k steps first runs each segment
@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .autodiff import backward
+from .batching import RULES, batched
+from .forward import forward
 from .graph import (
     INFER,
     SMALL,
@@ -36,23 +38,22 @@ from .graph import (
     multiply_guarded,
     reshape,
     slice_axis,
-    slices,
     transpose,
     truth_as_number,
     uniform,
 )
-from .rules import PULLBACKS, Contribution, Times
+from .rules import PULLBACKS, PUSHFORWARDS, Contribution, Tangents, Times
 from .simplify import Simplifier, rebuild
 
-STORED_AT_ONCE = 1 << 17  # bytes of carries: up to here each step's is stored
+STORED_AT_ONCE = 1 << 18  # bytes of carries: up to here each step's is stored
 
 
 @dataclass(frozen=True)
 class Loop:
     """The attributes of a `scan`.
 
-    The body's inputs are the carry (a vector), `n_rows` rows and the wholes; its outputs the next carry and the row made,
-    both vectors of the carry's dtype. It stays as it is: derivatives of a body that is not fused are simpler.
+    The body's inputs are the carry (a vector), `n_rows` rows and the wholes; its outputs the next carry and the row
+    made, both vectors of the carry's dtype. Its products are not fused: so its derivatives are simpler.
     """
 
     body: Graph
@@ -121,9 +122,7 @@ def spacing(length: int, n_bytes: int) -> int:
     return next((k for k in near if length % k == 0), math.ceil(root))
 
 
-def extract(
-    varying: Sequence[Node], outputs: Sequence[Node], name: str, oldest: int = 0
-) -> tuple[Graph, list[Node]]:
+def extract(varying: Sequence[Node], outputs: Sequence[Node], name: str, oldest: int = 0) -> tuple[Graph, list[Node]]:
     """What `varying` reaches of a graph as a simplified graph of its own, and the nodes outside that it reads.
 
     Its inputs are `varying` and then those nodes. Small constants are copied into it and views made in it, as they cost
@@ -333,7 +332,7 @@ class _Backwards:
         if rest:
             tail = [None if x is None else slice_axis(x, 0, n * k, rest) for x in (at_rows, *rows)]
             at = [None if x is None else reshape(slice_axis(x, 0, n, 1), x.shape[1:]) for x in (carries, at_carries)]
-            totals, to_rows = self._segment(totals, *at, *tail[:1], tail[1:], wholes, rest)  # type: ignore[arg-type]
+            totals, to_rows = self._segment(totals, at, tail, wholes, rest)
             found.append(to_rows)
         grouped = [_segments(x, n, k) for x in (at_rows, *rows)]
         heads = [None if x is None else slice_axis(x, 0, 0, n) for x in (carries, at_carries)]
@@ -345,7 +344,7 @@ class _Backwards:
         inner_wholes = [builder.input(x.shape, x.dtype, x.is_bool) for x in wholes]
         given = iter(inputs)
         at = [None if x is None else next(given) for x in (carries, at_carries, at_rows)]
-        inner_last, inner_rows = self._segment(inner_totals, *at, list(given), inner_wholes, k)  # type: ignore[arg-type]
+        inner_last, inner_rows = self._segment(inner_totals, at[:2], [at[2], *given], inner_wholes, k)
         made = reshape(inner_rows, (inner_rows.size,))
         body = Graph((inner_totals, *inputs, *inner_wholes), (inner_last, made), name=self.loop.body.name)
 
@@ -356,14 +355,19 @@ class _Backwards:
     def _segment(
         self,
         totals: Node,
-        carry: Node,
-        at_carry: Node | None,
-        at_rows: Node | None,
-        rows: Sequence[Node],
+        at_start: Sequence[Node | None],
+        along: Sequence[Node | None],
         wholes: Sequence[Node],
         length: int,
     ) -> tuple[Node, Node]:
-        """Some steps of which the first carry is there: forwards for the others, then backwards."""
+        """Some steps of which only the first carry is there: forwards for the others, then backwards.
+
+        `at_start` are this carry and what its adjoint gets from elsewhere, `along` that of the rows made, and the rows.
+        """
+        carry, at_carry = at_start
+        at_rows, *others = along
+        rows = [x for x in others if x is not None]
+        assert carry is not None
         body = self.loop.body
         nothing = flat(body.outputs[0].builder, [], body.outputs[0].dtype)
         forwards = dataclasses.replace(body, outputs=(body.outputs[0], nothing))
@@ -375,7 +379,7 @@ class _Backwards:
 
     def _step(self, has_carry: bool, has_row: bool) -> Graph:
         """One step backwards: from totals, carry, adjoints of carry and row made, rows and wholes."""
-        key = (self.wanted, self.is_guarded, has_carry, has_row)
+        key = ("backwards", self.wanted, self.is_guarded, has_carry, has_row)
         known = self.loop.derived.get(key)
         if known is not None:
             return known
@@ -404,6 +408,80 @@ class _Backwards:
             name=forwards.name,
         )
         return loop.derived.setdefault(key, graph)
+
+
+# ---- forward mode, and batches
+
+
+def _push(node: Node, tangents: Tangents) -> Node | None:
+    """The tangent of all that a loop makes: a loop whose carry is the carry and its tangent."""
+    loop: Loop = node.attributes
+    first, operands, dtype = node.inputs[0], node.inputs[1:], node.dtype
+    changing = tuple([t is not None for t in tangents[1:]])
+    moved = [t for t in tangents[1 : 1 + loop.n_rows] if t is not None]
+    shifted = [t for t in tangents[1 + loop.n_rows :] if t is not None]
+    start = _zeros(first.builder, first.size, dtype) if tangents[0] is None else tangents[0]
+    both = scan(
+        _pushed(loop, changing),
+        concatenate([first, start], 0),
+        [*operands[: loop.n_rows], *moved],
+        [*operands[loop.n_rows :], *shifted],
+        loop.length,
+        loop.every,
+    )
+    carries = slice_axis(stored_carries(both), 1, loop.carry, loop.carry)
+    return flat(node.builder, [slice_axis(both, 0, loop.carry, loop.carry), rows_made(both), carries], dtype)
+
+
+def _pushed(loop: Loop, changing: tuple[bool, ...]) -> Graph:
+    """One step for the carry and its tangent, with tangents of those operands that are `changing`."""
+    key = ("forwards", changing)
+    known = loop.derived.get(key)
+    if known is not None:
+        return known
+    plain, n_rows = loop.body, loop.n_rows
+    builder = Builder()
+    both = builder.input((2 * loop.carry,), plain.inputs[0].dtype)
+    carry, tangent = parts(both, [(loop.carry,)] * 2)
+    operands = [builder.input(x.shape, x.dtype, x.is_bool) for x in plain.inputs[1:]]
+    moving = [x for x, changes in zip(operands, changing, strict=True) if changes]
+    tangents = [builder.input(x.shape, x.dtype) for x in moving]
+    n_moved = sum(changing[:n_rows])
+    outputs = inline(plain, [carry, *operands])
+    to_carry, to_row = forward(outputs, [carry, *moving], [tangent, *tangents])
+    inputs = (both, *operands[:n_rows], *tangents[:n_moved], *operands[n_rows:], *tangents[n_moved:])
+    graph = Graph(inputs, (concatenate([outputs[0], to_carry], 0), to_row), name=plain.name)
+    return loop.derived.setdefault(key, graph)
+
+
+def _batched(node: Node, operands: tuple[Node, ...], n: int) -> Node:
+    """The loops of n instances as one loop, whose carry is theirs one after another."""
+    loop: Loop = node.attributes
+    first, *rest = operands
+    is_shared = [x.op == "broadcast" and x.inputs[0].shape == x.shape[1:] for x in rest]
+    rest = [x.inputs[0] if shared else x for x, shared in zip(rest, is_shared, strict=True)]
+    plain = batched(loop.body, [True, *[not shared for shared in is_shared]], n)
+    builder = Builder()
+    carry = builder.input((n * loop.carry,), node.dtype)
+    inputs = [builder.input(x.shape, x.dtype, x.is_bool) for x in plain.inputs[1:]]
+    outputs = inline(plain, [reshape(carry, (n, loop.carry)), *inputs])
+    body = Graph((carry, *inputs), tuple([reshape(x, (x.size,)) for x in outputs]), name=loop.body.name)
+    rows = [
+        x if shared else transpose(x, (1, 0, *range(2, x.ndim)))  # steps first
+        for x, shared in zip(rest[: loop.n_rows], is_shared, strict=False)
+    ]
+    made = scan(body, reshape(first, (first.size,)), rows, rest[loop.n_rows :], loop.length, loop.every)
+    stacks = [rows_made(made), stored_carries(made)]
+    sizes = [loop.row, loop.carry]
+    by_instance = [
+        reshape(transpose(reshape(x, (len_, n, size)), (1, 0, 2)), (n, len_ * size))
+        for x, len_, size in zip(stacks, (loop.length, loop.n_stored), sizes, strict=True)
+    ]
+    return concatenate([reshape(last_carry(made), (n, loop.carry)), *by_instance], 1)
+
+
+PUSHFORWARDS["scan"] = _push
+RULES["scan"] = _batched
 
 
 # ---- before it is compiled

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import leak_error
 from . import graph
 from .graph import ELEMENTWISE, Builder, Graph, Node, Slices, uniform
 
@@ -42,7 +43,7 @@ def rebuild(source: Graph, builder: Builder, make: Callable[..., Node] | None = 
         if node.op == "const":
             made[node] = builder.constant(node.value, node.is_bool)
         elif node.op == "input":
-            raise ValueError("the graph depends on the inputs of an enclosing trace")
+            raise leak_error(f"the value of {source.name}")
         else:
             operands = tuple([made[x] for x in node.inputs])
             made[node] = make(node, operands) if make else builder.make(node.op, operands, node.attributes)
@@ -388,6 +389,8 @@ def _slice(a: Node, spec: Slices) -> Node | None:
             a.inputs[0],
             tuple((start + i * step, n, k * step if n > 1 else 1) for (i, n, k), (start, _, step) in pairs),
         )
+    if a.op == "concatenate":
+        return _slice_of_joined(a, spec)
     if a.op == "transpose":
         inverse = np.argsort(a.attributes).tolist()
         return graph.transpose(graph.slices(a.inputs[0], tuple(spec[axis] for axis in inverse)), a.attributes)
@@ -404,6 +407,18 @@ def _slice(a: Node, spec: Slices) -> Node | None:
             x = a.inputs[0]
             part = tuple((0, 1, 1) if n == 1 else next(taken) for n in x.shape)
             return graph.reshape(graph.slices(x, part), tuple(n for _, n, _ in spec))
+    return None
+
+
+def _slice_of_joined(a: Node, spec: Slices) -> Node | None:
+    """A slice within one of the joined parts."""
+    axis = a.attributes
+    start, n, step = spec[axis]
+    low, high = sorted((start, start + (n - 1) * step))
+    for x in a.inputs:
+        if n and low >= 0 and high < x.shape[axis]:
+            return graph.slices(x, (*spec[:axis], (start, n, step), *spec[axis + 1 :]))
+        start, low, high = (at - x.shape[axis] for at in (start, low, high))
     return None
 
 
