@@ -529,5 +529,5 @@ def test_a_traced_array_of_a_step_stays_in_it():
         fg.scan(lambda c, _: (kept.append(c) or c * x, None), x, length=3)
         return kept[0]
 
-    with pytest.raises(fg.TraceError, match="the value of fun: .*another call"):
+    with pytest.raises(fg.TraceError, match=r"the value of fun: .*another call"):
         fg.grad(fun)(1.0)

@@ -353,7 +353,7 @@ static inline int oracle_scan(const oracle_buffer *buffers, const int64_t *w) {
     const int64_t *body = (const int64_t *)(const void *)code->base;
     const int64_t n_carry = size_of(body, FG_INPUT, 0), n_row = size_of(body, FG_OUTPUT, 1);
     const size_t item = item_size((int)w[1]), bytes = (size_t)n_carry * item;
-    const int64_t stored = every ? (length + every - 1) / every : 0;
+    const int64_t stored = every ? length / every + (length % every != 0) : 0;
     char *carry = exactly(n_carry, FG_FLOAT64), *next = exactly(n_carry, FG_FLOAT64);
     char *out = result->base + (size_t)operand[1] * item;
     int inside = operand[1] >= 0 && operand[1] + n_carry + length * n_row + stored * n_carry <= result->size &&
