@@ -51,9 +51,9 @@ int fg_get_num_threads(void);
 
 /* ---- programs ------------------------------------------------------------------------------------------- */
 
-enum { FG_MAX_DIMS = 8, FG_MAX_INPUTS = 3 }; /* axes and operands of one instruction */
+enum { FG_MAX_DIMS = 8, FG_MAX_INPUTS = 3, FG_MAX_DEPTH = 24 }; /* axes and operands of one instruction; nested loops */
 
-typedef enum { FG_FLOAT64 = 0, FG_FLOAT32 = 1, FG_INT64 = 2 } fg_dtype; /* FG_INT64: index tables only */
+typedef enum { FG_FLOAT64 = 0, FG_FLOAT32 = 1, FG_INT64 = 2 } fg_dtype; /* FG_INT64: see scan and tables */
 
 /* Where a buffer lives. `position` is the number of the input or output, the first word of a constant, or the
  * byte offset in the arena (for a lane buffer: the byte offset for one lane). */
@@ -77,13 +77,19 @@ fg_op_kind fg_op_kind_of(int op);
 /* A program's words:
  *   header       magic, n_buffers, n_instructions, n_uniform, n_inputs, n_outputs, n_constant_words
  *   buffers      role, dtype, is_lane, size, position                                        (5 words each)
- *   instructions op, dtype, n_dims, shape[n_dims], then for the result and each operand:
+ *   instructions op, dtype, n_dims, shape[n_dims], of scan: body, every, n_rows; then for the result and each operand:
  *                buffer, offset, stride[n_dims]                      (elements of one lane, not bytes)
  *   constants    raw words
  * The first n_uniform instructions touch uniform buffers alone and run once a call; the rest run for each block
  * of lanes. Axes of an instruction: an elementwise one all its own; a reduction's and dot's last axis is reduced;
  * matmul's are (batch, m, n, k); gather's and scatter_add's single axis runs over
- * the table, whose numbers count from the offset of gather's operand and of scatter_add's result. */
+ * the table, whose numbers count from the offset of gather's operand and of scatter_add's result.
+ *
+ * scan repeats a body, a program of its own whose words a constant of FG_INT64 holds (no two loops share them), along
+ * its one axis. The body's inputs are the carry and n_rows operands more; its outputs are the next carry and a row. At
+ * step t operand i is read from its offset + t * stride[0] on. The result holds one after another: the last carry, the
+ * rows, and where `every` is not 0 the carries before the steps 0, every, 2 every, ... When the result is a lane value
+ * so is the carry; a uniform first carry is then the same for all lanes. */
 #define FG_MAGIC INT64_C(0x3130444152474601)
 enum { FG_HEADER_WORDS = 7, FG_BUFFER_WORDS = 5 };
 

@@ -63,17 +63,19 @@ fg_status fg_evaluate(const fg_machine *machine, const void *const *inputs, void
                       void *poll_context, fg_error *error) {
     enum { SMALL_ARENA = 16 << 10, FEW_BUFFERS = 128 };
     const fg_program *p = machine->program;
-    const int64_t uniform = (p->uniform_bytes + 63) / 64 * 64, bytes = uniform + p->lane_bytes;
+    const int64_t uniform = fg_round_up(p->uniform_bytes), values = uniform + fg_round_up(p->lane_bytes);
+    const int64_t bytes = values + fg_loop_memory(p, 1);
     char small[SMALL_ARENA] __attribute__((aligned(64)));
     void *few[FEW_BUFFERS];
     char *arena = bytes <= SMALL_ARENA ? small : fg_alloc((size_t)bytes, 1);
-    void **base = p->n_buffers <= FEW_BUFFERS ? few : fg_alloc((size_t)p->n_buffers, sizeof *base);
+    void **base = p->n_buffers < FEW_BUFFERS ? few : fg_alloc((size_t)p->n_buffers + 1, sizeof *base);
     const int ready = arena && base;
     fg_watch watch = {.poll = poll, .context = poll_context};
     if (ready) {
         if (arena == small) /* as zeroed as the allocator's: nothing of the stack shows */
             memset(small, 0, (size_t)bytes);
         place(p, arena, arena + uniform, 1, inputs, outputs, base);
+        base[p->n_buffers] = arena + values;
         fg_plan_run(&machine->plan, 0, machine->plan.n_calls, base, fg_watch_for(p->cost, &watch), 0);
     }
     if (arena != small)
@@ -89,18 +91,21 @@ fg_status fg_evaluate(const fg_machine *machine, const void *const *inputs, void
 
 fg_status fg_workspace_create(const fg_program *p, int64_t n_lanes, void *uniform, const void *const *inputs,
                               void *const *outputs, fg_workspace *workspace, fg_error *error) {
-    int64_t bytes = p->lane_bytes * n_lanes, end = bytes = (bytes + 63) / 64 * 64;
+    const int64_t loops = fg_round_up(p->lane_bytes * n_lanes);
+    int64_t end = loops + fg_loop_memory(p, n_lanes), bytes = end;
     for (int64_t i = 0; i < p->n_buffers; i++) {
         const fg_buffer *b = &p->buffers[i];
         if (b->is_lane && (b->role == FG_INPUT || b->role == FG_OUTPUT))
             bytes += (b->size * n_lanes * fg_item_size(b->dtype) + 63) / 64 * 64;
     }
-    *workspace = (fg_workspace){fg_alloc((size_t)p->n_buffers, sizeof *workspace->base), fg_alloc((size_t)bytes, 1)};
+    *workspace =
+        (fg_workspace){fg_alloc((size_t)p->n_buffers + 1, sizeof *workspace->base), fg_alloc((size_t)bytes, 1)};
     if (!workspace->base || !workspace->arena) {
         fg_workspace_destroy(workspace);
         return fg_fail(error, FG_OUT_OF_MEMORY, "no memory for %lld bytes of values", (long long)bytes);
     }
     place(p, uniform, workspace->arena, n_lanes, inputs, outputs, workspace->base);
+    workspace->base[p->n_buffers] = workspace->arena + loops;
     for (int64_t i = 0; i < p->n_buffers; i++) {
         const fg_buffer *b = &p->buffers[i];
         if (b->is_lane && (b->role == FG_INPUT || b->role == FG_OUTPUT)) {
@@ -183,16 +188,23 @@ fg_status fg_shared_create(const fg_program *p, const fg_plan *plan, const void 
 /* A block's live values should stay in L1; where even 16 lanes do not fit there (large instances), they still pay as
  * long as L2 holds them; past that one instance alone fills the vectors. A small batch is cut into several blocks.
  * An odd multiple of 16: rows a power of two apart would share few cache sets, and their loads would wait for stores to
- * other rows that agree in the low bits of the address. */
+ * other rows that agree in the low bits of the address. Of loops, a step's values should stay in L1 and the
+ * memory of inner loops in L2; what the outermost pass through only bounds the memory of a block. */
 int64_t fg_lanes_for(const fg_program *p, int64_t batch, int64_t more_bytes) {
-    enum { L1_BYTES = 40 << 10, L2_BYTES = 2 << 20, MOST = 31, UNIT = 16, BLOCKS = 8 };
-    int64_t bytes = p->lane_bytes + more_bytes;
+    enum { L1_BYTES = 40 << 10, L2_BYTES = 2 << 20, MOST = 31, UNIT = 16, BLOCKS = 8, BLOCK_BYTES = 32 << 20 };
+    int64_t bytes = p->lane_bytes + p->lane_loop_bytes + more_bytes;
     for (int64_t i = 0; i < p->n_buffers; i++)
         if (p->buffers[i].is_lane && (p->buffers[i].role == FG_INPUT || p->buffers[i].role == FG_OUTPUT))
             bytes += p->buffers[i].size * fg_item_size(p->buffers[i].dtype);
-    if (batch == 1 || UNIT * bytes > L2_BYTES)
+    const int64_t live = p->lane_loop_bytes ? p->lane_step_bytes + more_bytes : bytes;
+    const int64_t near = p->lane_loop_bytes ? p->lane_loop_bytes + more_bytes : bytes;
+    if (batch == 1 || UNIT * near > L2_BYTES || UNIT * bytes > 8 * (int64_t)BLOCK_BYTES)
         return 1;
-    int64_t units = bytes ? L1_BYTES / (UNIT * bytes) : MOST;
+    int64_t units = live ? L1_BYTES / (UNIT * live) : MOST;
+    if (UNIT * units * near > L2_BYTES)
+        units = L2_BYTES / (UNIT * near);
+    if (UNIT * units * bytes > BLOCK_BYTES)
+        units = BLOCK_BYTES / (UNIT * bytes);
     const int64_t enough = batch / (UNIT * BLOCKS);
     units = units < enough ? units : enough;
     units = units < MOST ? units : MOST;

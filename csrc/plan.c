@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "loop.h"
 #include "status.h"
 
 /* ---- axes ----------------------------------------------------------------------------------------------- */
@@ -201,7 +202,9 @@ void fg_plan_run(const fg_plan *plan, int64_t first, int64_t last, void *const *
         void *operand[N_OPERANDS];
         for (int i = 0; i < N_OPERANDS; i++) /* those past the arity repeat the first input: no branch */
             operand[i] = (char *)base[call->buffer[i]] + call->offset[i];
-        if (call->n_outer)
+        if (call->loop)
+            fg_loop_run(call->loop, base, watch, worker);
+        else if (call->n_outer)
             run_outer(call, 0, operand);
         else
             call->run(call, operand);
@@ -369,9 +372,19 @@ fg_status fg_plan_create(const fg_program *program, int64_t n_lanes, fg_plan *pl
         return fg_fail(error, FG_OUT_OF_MEMORY, "no memory to bind %lld instructions",
                        (long long)program->n_instructions);
     for (int64_t i = 0; i < program->n_instructions; i++) {
+        const fg_instruction *in = &program->instructions[i];
+        const int64_t lanes = i < program->n_uniform ? 1 : n_lanes;
+        fg_call *call = &plan->calls[plan->n_calls];
         plan->n_uniform = i == program->n_uniform ? plan->n_calls : plan->n_uniform;
-        plan->n_calls += bind(&plan->calls[plan->n_calls], kernels, program, &program->instructions[i],
-                              i < program->n_uniform ? 1 : n_lanes);
+        if (in->loop) {
+            fg_status status = fg_loop_create(program, in, lanes, &call->loop, error);
+            if (status) {
+                fg_plan_destroy(plan);
+                return status;
+            }
+            plan->n_calls++;
+        } else
+            plan->n_calls += bind(call, kernels, program, in, lanes);
     }
     if (program->n_uniform == program->n_instructions)
         plan->n_uniform = plan->n_calls;
@@ -379,6 +392,8 @@ fg_status fg_plan_create(const fg_program *program, int64_t n_lanes, fg_plan *pl
 }
 
 void fg_plan_destroy(fg_plan *plan) {
+    for (int64_t i = 0; i < plan->n_calls; i++)
+        fg_loop_destroy(plan->calls[i].loop);
     fg_free(plan->calls);
-    plan->calls = NULL;
+    *plan = (fg_plan){0};
 }

@@ -17,7 +17,7 @@ typedef struct {
     _Atomic int cancelled;
 } fg_watch;
 
-/* On the calling thread: polls when 10 ms have passed since the last time. */
+/* On the calling thread: polls when 10 ms have passed since the last time, unless it was told to stop. */
 void fg_watch_look(fg_watch *watch);
 
 /* Runs task(context, w) for worker numbers 0 to n - 1 at the same time, 0 on the calling thread, and returns when

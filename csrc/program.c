@@ -59,7 +59,7 @@ static fg_status read_buffer(const fg_program *p, reader *r, int64_t n_constant_
         REFUSE("buffer %lld has an impossible size or position", (long long)number);
     int64_t item = fg_item_size(b->dtype);
     if (b->dtype == FG_INT64 && b->role != FG_CONSTANT)
-        REFUSE("buffer %lld: only constants hold index tables", (long long)number);
+        REFUSE("buffer %lld: only constants hold tables and bodies", (long long)number);
     switch (b->role) {
     case FG_INPUT:
         if (b->position >= p->n_inputs || p->input[b->position] >= 0)
@@ -84,7 +84,27 @@ static fg_status read_buffer(const fg_program *p, reader *r, int64_t n_constant_
     return FG_OK;
 }
 
-static fg_status read_instruction(const fg_program *p, reader *r, int64_t number, fg_instruction *in, fg_error *error) {
+/* What bodies of loops may still cost the verifier: no two share words, so all work is linear in the outermost's. */
+typedef struct {
+    int depth;
+    int64_t words_left;
+} nesting;
+
+static fg_status create_nested(const int64_t *words, size_t n_words, int depth, fg_program **out, fg_error *error);
+
+static fg_status read_body(const fg_program *p, fg_loop *loop, int64_t number, int64_t body, nesting *state,
+                           fg_error *error) {
+    if (body < 0 || body >= p->n_buffers || p->buffers[body].role != FG_CONSTANT || p->buffers[body].dtype != FG_INT64)
+        REFUSE("instruction %lld has no constant that could hold its body", (long long)number);
+    state->words_left -= p->buffers[body].size;
+    if (state->words_left < 0 || state->depth == FG_MAX_DEPTH)
+        REFUSE("instruction %lld shares its body's words, or is nested too deep", (long long)number);
+    return create_nested(p->constants + p->buffers[body].position, (size_t)p->buffers[body].size, state->depth + 1,
+                         &loop->body, error);
+}
+
+static fg_status read_instruction(const fg_program *p, reader *r, int64_t number, nesting *state, fg_instruction *in,
+                                  fg_error *error) {
     int64_t op, dtype, n_dims;
     if (!take(r, &op) || !take(r, &dtype) || !take(r, &n_dims))
         REFUSE("instruction %lld is cut off", (long long)number);
@@ -96,15 +116,26 @@ static fg_status read_instruction(const fg_program *p, reader *r, int64_t number
     for (int d = 0; d < in->n_dims; d++)
         if (!take(r, &in->shape[d]) || in->shape[d] < 0 || in->shape[d] > MAX_ARENA)
             REFUSE("instruction %lld is cut off or has an impossible shape", (long long)number);
-    for (int i = 0; i <= operations[op].arity; i++) {
-        fg_operand *o = &in->operand[i];
+    int64_t body = 0, every = 0, n_rows = 0;
+    if (op == FG_OP_scan) {
+        if (!take(r, &body) || !take(r, &every) || !take(r, &n_rows) || n_rows < 0 || n_rows > r->end - r->next)
+            REFUSE("instruction %lld is cut off or has an impossible number of operands", (long long)number);
+        in->loop = fg_alloc(1, sizeof *in->loop);
+        if (in->loop)
+            *in->loop =
+                (fg_loop){.every = every, .n_rows = n_rows, .row = fg_alloc((size_t)n_rows, sizeof(fg_operand))};
+        if (!in->loop || !in->loop->row)
+            return fg_fail(error, FG_OUT_OF_MEMORY, "no memory for a loop of %lld operands", (long long)n_rows);
+    }
+    for (int64_t i = 0; i <= operations[op].arity + n_rows; i++) {
+        fg_operand *o = i <= operations[op].arity ? &in->operand[i] : &in->loop->row[i - operations[op].arity - 1];
         if (!take(r, &o->buffer) || !take(r, &o->offset) || o->buffer < 0 || o->buffer >= p->n_buffers)
             REFUSE("instruction %lld is cut off or names an unknown buffer", (long long)number);
         for (int d = 0; d < in->n_dims; d++)
             if (!take(r, &o->stride[d]) || o->stride[d] > MAX_ARENA || o->stride[d] < -(int64_t)MAX_ARENA)
                 REFUSE("instruction %lld is cut off or has an impossible stride", (long long)number);
     }
-    return FG_OK;
+    return op == FG_OP_scan ? read_body(p, in->loop, number, body, state, error) : FG_OK;
 }
 
 /* ---- verifying an instruction --------------------------------------------------------------------------- */
@@ -167,6 +198,78 @@ static int overlap(const fg_buffer *a, int64_t a_low, int64_t a_high, const fg_b
     int64_t a_item = fg_item_size(a->dtype), b_item = fg_item_size(b->dtype);
     return a_start + a_low * a_item < b_start + (b_high + 1) * b_item &&
            b_start + b_low * b_item < a_start + (a_high + 1) * a_item;
+}
+
+/* Elements that the rows of a loop's operand lie within; 0 when they reach outside its buffer. */
+static int rows_range(const fg_program *p, const fg_operand *o, int64_t length, int64_t size, int64_t *low,
+                      int64_t *high) {
+    const int64_t reach = length ? o->stride[0] * (length - 1) : 0; /* both at most 2^30 */
+    if (o->offset < 0 || o->offset > p->buffers[o->buffer].size)
+        return 0;
+    *low = o->offset + (reach < 0 ? reach : 0);
+    *high = o->offset + (reach < 0 ? 0 : reach) + size - 1;
+    return *low >= 0 && *high < p->buffers[o->buffer].size;
+}
+
+static int same_kind(const fg_program *body, int64_t number, const fg_buffer *outer) {
+    return body->buffers[number].dtype == outer->dtype && body->buffers[number].is_lane == outer->is_lane;
+}
+
+/* A body may write its outputs alone, and they lie in the loop's result or its own memory: so it is enough that these
+ * and what it reads fit where they are and do not overlap. */
+static fg_status verify_loop(fg_program *p, const fg_instruction *in, int64_t number, fg_error *error) {
+    const long long n = (long long)number;
+    const fg_loop *loop = in->loop;
+    const fg_program *body = loop->body;
+    const fg_operand *result = &in->operand[0], *first = &in->operand[1];
+    const fg_buffer *out = &p->buffers[result->buffer], *start = &p->buffers[first->buffer];
+    if (in->n_dims != 1 || loop->every < 0)
+        REFUSE("instruction %lld has the wrong number of axes or stores impossible carries", n);
+    if (body->n_inputs != 1 + loop->n_rows || body->n_outputs != 2)
+        REFUSE("instruction %lld: the body has %lld inputs and %lld outputs", n, (long long)body->n_inputs,
+               (long long)body->n_outputs);
+    if (out->role != FG_OUTPUT && out->role != FG_ARENA)
+        REFUSE("instruction %lld writes an input or a constant", n);
+    if (out->is_lane != (number >= p->n_uniform) || start->is_lane > out->is_lane)
+        REFUSE("instruction %lld: an operand is of the wrong kind (lane or uniform)", n);
+    const int64_t length = in->shape[0], size = body->buffers[body->input[0]].size;
+    const int64_t row = body->buffers[body->output[1]].size; /* all at most 2^30: sums of products stay below 2^62 */
+    const int64_t total = size + length * row + fg_n_stored(length, loop->every) * size;
+    if (out->dtype != in->dtype || start->dtype != in->dtype || !same_kind(body, body->input[0], out) ||
+        !same_kind(body, body->output[0], out) || !same_kind(body, body->output[1], out) ||
+        body->buffers[body->output[0]].size != size)
+        REFUSE("instruction %lld: the carry or the row has the wrong size, dtype or kind", n);
+    if (result->offset < 0 || result->offset > out->size || total > out->size - result->offset)
+        REFUSE("instruction %lld: the result reaches outside its buffer", n);
+    for (int64_t i = -1; i < loop->n_rows; i++) {
+        const fg_operand *o = i < 0 ? first : &loop->row[i];
+        const fg_buffer *b = &p->buffers[o->buffer], *inner = &body->buffers[body->input[1 + i]];
+        int64_t low, high;
+        if (i >= 0 && !same_kind(body, body->input[1 + i], b))
+            REFUSE("instruction %lld: operand %lld has another dtype or kind than the body's input", n,
+                   (long long)i + 2);
+        if (number < p->n_uniform && b->is_lane)
+            REFUSE("instruction %lld: operand %lld differs by lane", n, (long long)i + 2);
+        const int64_t read = i < 0 || length ? inner->size : 0;
+        if (!rows_range(p, o, i < 0 ? 0 : length, read, &low, &high))
+            REFUSE("instruction %lld: operand %lld reaches outside its buffer", n, (long long)i + 2);
+        if (read && total && overlap(out, result->offset, result->offset + total - 1, b, low, high))
+            REFUSE("instruction %lld: the result overlaps operand %lld", n, (long long)i + 2);
+    }
+
+    const int64_t carry = (size * fg_item_size(in->dtype) + 7) / 8 * 8; /* two of them take turns */
+    int64_t fixed = fg_round_up((body->n_buffers + 1) * (int64_t)sizeof(void *)) + fg_round_up(body->uniform_bytes) +
+                    body->loop_bytes;
+    int64_t lanes = (body->lane_bytes + 7) / 8 * 8 + 2 * carry + body->lane_loop_bytes;
+    int64_t step = body->lane_step_bytes ? body->lane_step_bytes : lanes;
+    if (!out->is_lane)
+        fixed += lanes, lanes = step = 0;
+    if (fixed > (int64_t)MAX_ARENA * 8 || lanes > (int64_t)MAX_ARENA * 8)
+        REFUSE("instruction %lld needs too much memory for its loop", n);
+    p->loop_bytes = fixed > p->loop_bytes ? fixed : p->loop_bytes;
+    p->lane_loop_bytes = lanes > p->lane_loop_bytes ? lanes : p->lane_loop_bytes;
+    p->lane_step_bytes = step > p->lane_step_bytes ? step : p->lane_step_bytes;
+    return FG_OK;
 }
 
 static fg_status verify(const fg_program *p, fg_instruction *in, int64_t number, fg_error *error) {
@@ -240,13 +343,16 @@ static fg_status verify(const fg_program *p, fg_instruction *in, int64_t number,
 /* ---- building ------------------------------------------------------------------------------------------- */
 
 static double instruction_cost(const fg_instruction *in) {
+    enum { A_CALL = 2 }; /* nanoseconds: bodies are often small */
     double elements = 1;
     for (int d = 0; d < in->n_dims; d++)
         elements *= (double)in->shape[d];
+    if (in->loop)
+        return elements * (in->loop->body->cost + A_CALL * (double)in->loop->body->n_instructions);
     return elements * operations[in->op].cost;
 }
 
-static fg_status build(fg_program *p, int64_t n_words, fg_error *error) {
+static fg_status build(fg_program *p, int64_t n_words, int depth, fg_error *error) {
     reader r = {p->words, p->words + n_words};
     int64_t magic, n_constant_words, lane_total = 0;
     if (n_words < FG_HEADER_WORDS)
@@ -298,20 +404,22 @@ static fg_status build(fg_program *p, int64_t n_words, fg_error *error) {
     for (int64_t i = 0; i < p->n_outputs; i++)
         if (p->output[i] < 0)
             REFUSE("output %lld has no buffer", (long long)i);
+    nesting state = {depth, n_constant_words};
     for (int64_t i = 0; i < p->n_instructions; i++) {
-        fg_status status = read_instruction(p, &r, i, &p->instructions[i], error);
+        fg_instruction *in = &p->instructions[i];
+        fg_status status = read_instruction(p, &r, i, &state, in, error);
         if (!status)
-            status = verify(p, &p->instructions[i], i, error);
+            status = in->loop ? verify_loop(p, in, i, error) : verify(p, in, i, error);
         if (status)
             return status;
-        p->cost += instruction_cost(&p->instructions[i]);
+        p->cost += instruction_cost(in);
     }
     if (r.next != r.end)
         REFUSE("%lld words follow the last instruction", (long long)(r.end - r.next));
     return FG_OK;
 }
 
-fg_status fg_program_create(const int64_t *words, size_t n_words, fg_program **out, fg_error *error) {
+static fg_status create_nested(const int64_t *words, size_t n_words, int depth, fg_program **out, fg_error *error) {
     *out = NULL;
     if (n_words > PTRDIFF_MAX / sizeof *words)
         return fg_fail(error, FG_INVALID_PROGRAM, "the program is too long");
@@ -324,7 +432,7 @@ fg_status fg_program_create(const int64_t *words, size_t n_words, fg_program **o
     }
     if (n_words)
         memcpy(p->words, words, n_words * sizeof *words);
-    fg_status status = build(p, (int64_t)n_words, error);
+    fg_status status = build(p, (int64_t)n_words, depth, error);
     if (status)
         fg_program_destroy(p);
     else
@@ -332,9 +440,21 @@ fg_status fg_program_create(const int64_t *words, size_t n_words, fg_program **o
     return status;
 }
 
+fg_status fg_program_create(const int64_t *words, size_t n_words, fg_program **out, fg_error *error) {
+    return create_nested(words, n_words, 0, out, error);
+}
+
 void fg_program_destroy(fg_program *p) {
     if (!p)
         return;
+    for (int64_t i = 0; p->instructions && i < p->n_instructions; i++) {
+        fg_loop *loop = p->instructions[i].loop;
+        if (loop) {
+            fg_program_destroy(loop->body);
+            fg_free(loop->row);
+        }
+        fg_free(loop);
+    }
     fg_free(p->words);
     fg_free(p->buffers);
     fg_free(p->instructions);

@@ -13,10 +13,18 @@ typedef struct {
     int64_t buffer, offset, stride[FG_MAX_DIMS];
 } fg_operand;
 
+/* What a scan has besides: the body, and what it reads after the carry. */
+typedef struct {
+    fg_program *body;
+    int64_t every, n_rows;
+    fg_operand *row;
+} fg_loop;
+
 typedef struct {
     int op, dtype, n_dims;
     int64_t shape[FG_MAX_DIMS];
     fg_operand operand[1 + FG_MAX_INPUTS]; /* 0 is the result */
+    fg_loop *loop;                         /* of a scan, else NULL */
 } fg_instruction;
 
 struct fg_program {
@@ -28,9 +36,22 @@ struct fg_program {
     const int64_t *constants; /* within words */
     int64_t uniform_bytes;    /* arena of the uniform values */
     int64_t lane_bytes;       /* arena of one lane */
+    int64_t loop_bytes;       /* memory of the loops (one runs at a time): fixed, and for each lane */
+    int64_t lane_loop_bytes;
+    int64_t lane_step_bytes; /* what a step of the innermost loops works on */
     double cost;
 };
 
 static inline int64_t fg_item_size(int dtype) { return dtype == FG_FLOAT32 ? 4 : 8; }
+static inline int64_t fg_round_up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+/* Memory that the loops of a program need for blocks of so many lanes. */
+static inline int64_t fg_loop_memory(const fg_program *p, int64_t n_lanes) {
+    return fg_round_up(p->loop_bytes + p->lane_loop_bytes * n_lanes);
+}
+/* Carries that a loop of `length` steps stores. */
+static inline int64_t fg_n_stored(int64_t length, int64_t every) {
+    return every ? length / every + (length % every != 0) : 0;
+}
 
 #endif

@@ -23,7 +23,7 @@ C_FLOORS = [
     ["status", "alloc"],
     ["pool", "program"],
     [*KERNELS, "cpu"],
-    ["plan"],
+    ["plan", "loop"],
     ["machine"],
     ["descent"],
 ]
@@ -31,6 +31,8 @@ C_SIBLINGS = {  # what a part of a floor may use of its own floor
     "kernels": set(KERNELS),
     "elementary": {"vec", "elementary"},
     "cpu": {"kernels"},
+    "plan": {"loop"},  # a plan's call may be a loop, whose body is a plan
+    "loop": {"plan"},
     "fastgrad": {"ops", "updates"},
 }
 
@@ -41,7 +43,7 @@ FLOORS = [
     ["_compiler"],
     ["transform"],
     ["functions"],
-    ["explain", "check"],
+    ["explain", "check", "loops"],
     ["descent"],
     ["plot"],
     ["__main__"],

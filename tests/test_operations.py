@@ -154,7 +154,7 @@ def test_the_compiler_knows_the_elementwise_operations_of_the_machine():
         kinds.setdefault(kind, {})[name] = arity
     assert kinds["elementwise"] == ELEMENTWISE
     assert set(kinds["reduction"]) == set(FOLDS)
-    assert set(kinds["structural"]) == {"dot", "matmul", "cast", "gather", "scatter_add"}
+    assert set(kinds["structural"]) == {"dot", "matmul", "cast", "gather", "scatter_add", "scan"}
 
 
 @BOTH

@@ -23,11 +23,13 @@ from .functions import (
     vjp,
     vmap,
 )  # fmt: skip
+from .loops import fori_loop, scan
 
 __version__ = "0.1.0"
 
 __all__ = [
     "GD", "Adam", "Explanation", "GradCheck", "History", "IndexingError", "Momentum", "Result", "ShapeError",
-    "TraceError", "check_grad", "derivative", "explain", "get_num_threads", "grad", "hessian", "hvp", "jacobian", "jvp",
-    "minimize", "partial", "plot", "set_num_threads", "show_config", "stop_gradient", "value_and_grad", "vjp", "vmap",
+    "TraceError", "check_grad", "derivative", "explain", "fori_loop", "get_num_threads", "grad", "hessian", "hvp",
+    "jacobian", "jvp", "minimize", "partial", "plot", "scan", "set_num_threads", "show_config", "stop_gradient",
+    "value_and_grad", "vjp", "vmap",
 ]  # fmt: skip

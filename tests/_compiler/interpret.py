@@ -71,7 +71,19 @@ MEANING: dict[str, Callable[..., np.ndarray]] = {
     "scatter_add": scatter_add,
     "concatenate": lambda *parts: np.concatenate(parts[:-1], parts[-1]),
     "cast": lambda a, dtype: a.astype(dtype),
+    "scan": lambda first, *rest: scan(first, rest[:-1], rest[-1]),
 }
+
+
+def scan(carry: np.ndarray, operands: Sequence[np.ndarray], loop: Any) -> np.ndarray:
+    made, stored = [], []
+    for t in range(loop.length):
+        if loop.every and t % loop.every == 0:
+            stored.append(carry)
+        rows = [x[t] if i < loop.n_rows else x for i, x in enumerate(operands)]
+        carry, row = evaluate(loop.body, carry, *rows)
+        made.append(row)
+    return np.concatenate([carry, *made, *stored])
 
 
 def evaluate(graph: Graph, *arguments: Any) -> list[np.ndarray]:

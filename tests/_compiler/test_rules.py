@@ -11,6 +11,7 @@ from fastgrad._compiler.autodiff import backward, value_and_gradient
 from fastgrad._compiler.batching import batched
 from fastgrad._compiler.forward import forward
 from fastgrad._compiler.graph import ELEMENTWISE, FLOAT64, INFER, Builder, Frozen, Graph
+from fastgrad._compiler.loops import Loop
 from fastgrad._compiler.rules import LINEAR, PARTIALS, PULLBACKS, PUSHFORWARDS
 from fastgrad._compiler.simplify import simplify
 from fastgrad._compiler.trace import Input, trace
@@ -26,6 +27,15 @@ def spaced(*shape):
 
 def positive(*shape):
     return 0.3 + RNG.random(shape)
+
+
+def recurrence():
+    """A loop of 5 steps that stores every other carry."""
+    builder = Builder()
+    carry, row, whole = (builder.input(shape, FLOAT64) for shape in [(2,), (3,), (2,)])
+    after = g.sin(carry * whole) + g.slice_axis(row, 0, 0, 2) * carry
+    made = g.concatenate([g.slice_axis(row, 0, 2, 1) * g.slice_axis(after, 0, 0, 1), carry * carry], 0)
+    return Loop(Graph((carry, row, whole), (after, made)), 5, 2, 1)
 
 
 POSITIVE = {"power", "log", "log1p", "sqrt", "divide"}
@@ -48,6 +58,7 @@ EXAMPLES = {
     "scatter_add": ([(2, 3)], (PICK[0], (3, 4))),
     "concatenate": ([(3, 2), (3, 4)], 1),
     "stop_gradient": ([(3, 4)], ()),
+    "scan": ([(2,), (5, 3), (2,)], recurrence()),
 }
 DIFFERENTIABLE = sorted({*PARTIALS, *PULLBACKS} - {"stop_gradient"})
 

@@ -52,6 +52,14 @@ static inline int same_numbers(const void *a, const void *b, int dtype, int64_t 
     return 1;
 }
 
+/* Exactly as large as they must be, so that a sanitizer sees the first byte past the end. */
+static inline void *exactly(int64_t n, int dtype) {
+    void *p = calloc(1, n ? (size_t)n * item_size(dtype) : 1);
+    if (!p)
+        abort();
+    return p;
+}
+
 /* ---- building ------------------------------------------------------------------------------------------- */
 
 enum { MAX_BUFFERS = 16, MAX_CODE = 512, MAX_CONSTANTS = 512, MAX_WORDS = 1200 };
@@ -116,6 +124,22 @@ static inline void add_simple(builder *b, int op, int dtype, int64_t n, int64_t 
     add_instruction(b, op, dtype, 1, &n, (view[]){{out, 0, {1}}, {x, 0, {1}}, {y, 0, {1}}});
 }
 
+/* A loop; `operands`: the result, the first carry, then n_rows more. */
+static inline void add_scan(builder *b, int dtype, int64_t length, int64_t every, int64_t body, int64_t n_rows,
+                            const view *operands) {
+    int64_t *w = b->code + b->n_code;
+    *w++ = FG_OP_scan, *w++ = dtype, *w++ = 1, *w++ = length, *w++ = body, *w++ = every, *w++ = n_rows;
+    for (int64_t i = 0; i < 2 + n_rows; i++)
+        *w++ = operands[i].buffer, *w++ = operands[i].offset, *w++ = operands[i].stride[0];
+    b->n_code = w - b->code;
+    b->n_instructions++;
+}
+/* Words of an instruction. */
+static inline int64_t instruction_words(const int64_t *w) {
+    const int64_t n_operands = 1 + fg_op_arity((int)w[0]) + (w[0] == FG_OP_scan ? w[5 + w[2]] : 0);
+    return 3 + w[2] + (w[0] == FG_OP_scan ? 3 : 0) + n_operands * (2 + w[2]);
+}
+
 static inline size_t assemble(const builder *b, int64_t words[MAX_WORDS]) {
     const int64_t header[] = {FG_MAGIC,    b->n_buffers, b->n_instructions, b->n_uniform,
                               b->n_inputs, b->n_outputs, b->n_constants};
@@ -127,6 +151,12 @@ static inline size_t assemble(const builder *b, int64_t words[MAX_WORDS]) {
     APPEND(b->constants, b->n_constants);
 #undef APPEND
     return n;
+}
+/* A constant that holds the words of a body. */
+static inline int64_t add_body(builder *b, const builder *body) {
+    int64_t words[MAX_WORDS];
+    size_t n = assemble(body, words);
+    return add_table(b, (int64_t)n, words);
 }
 static inline fg_status create(const builder *b, fg_program **out, fg_error *error) {
     int64_t words[MAX_WORDS];
@@ -176,6 +206,38 @@ static inline builder layer(int dtype, int64_t m, int64_t k) {
     add_instruction(&b, FG_OP_maximum, dtype, 1, &m, (view[]){{out, 0, {1}}, {y, 0, {1}}, {c, 0, {0}}});
     add_instruction(&b, FG_OP_matmul, dtype, 4, (int64_t[]){1, k, 1, m},
                     (view[]){{back, 0, {0, 1, 1, 0}}, {w, 0, {0, 1, 0, k}}, {y, 0, {0, 0, 1, 1}}});
+    return b;
+}
+
+/* A loop in a loop: of `length` steps, each of which takes a row r of 3 and doubles the number of its carry's 2
+ * elements by a loop of 2 steps u <- u w + (r0, r1), and then makes the row u0 - r2 + (the carry that the inner loop
+ * stored last). The result stands between an element that is left alone and another. */
+static inline builder recurrence(int dtype, int64_t length, int64_t every, int is_lane, int first_is_lane) {
+    builder inner = {0}, outer = {0}, b = {0};
+    const int64_t stored = every ? (length + every - 1) / every : 0, size = 2 + length + 2 * stored;
+    int64_t u = add_input(&inner, dtype, is_lane, 2), r = add_input(&inner, dtype, is_lane, 2);
+    int64_t w = add_input(&inner, dtype, 0, 2), next = add_output(&inner, dtype, is_lane, 2), t;
+    add_output(&inner, dtype, is_lane, 0);
+    t = add_arena(&inner, dtype, is_lane, 2);
+    add_simple(&inner, FG_OP_multiply, dtype, 2, t, u, w);
+    add_simple(&inner, FG_OP_add, dtype, 2, next, t, r);
+    inner.n_uniform = is_lane ? 0 : inner.n_instructions;
+
+    u = add_input(&outer, dtype, is_lane, 2), r = add_input(&outer, dtype, is_lane, 3);
+    w = add_input(&outer, dtype, 0, 2), next = add_output(&outer, dtype, is_lane, 2);
+    int64_t row = add_output(&outer, dtype, is_lane, 1), one = 1, made = add_arena(&outer, dtype, is_lane, 6);
+    add_scan(&outer, dtype, 2, 1, add_body(&outer, &inner), 2,
+             (view[]){{made, 0, {0}}, {u, 0, {0}}, {r, 0, {0}}, {w, 0, {0}}});
+    add_simple(&outer, FG_OP_copy, dtype, 2, next, made, made);
+    add_instruction(&outer, FG_OP_subtract, dtype, 1, &one, (view[]){{row, 0, {1}}, {made, 0, {1}}, {r, 2, {1}}});
+    add_instruction(&outer, FG_OP_add, dtype, 1, &one, (view[]){{row, 0, {1}}, {row, 0, {1}}, {made, 4, {1}}});
+    outer.n_uniform = is_lane ? 0 : outer.n_instructions;
+
+    u = add_input(&b, dtype, first_is_lane, 2), r = add_input(&b, dtype, is_lane, 3 * length + 1);
+    w = add_input(&b, dtype, 0, 2), next = add_output(&b, dtype, is_lane, size + 2);
+    add_scan(&b, dtype, length, every, add_body(&b, &outer), 2,
+             (view[]){{next, 1, {0}}, {u, 0, {0}}, {r, length ? 3 * (length - 1) + 1 : 0, {-3}}, {w, 0, {0}}});
+    b.n_uniform = is_lane ? 0 : b.n_instructions;
     return b;
 }
 
@@ -275,7 +337,55 @@ static inline void *oracle_at(const oracle_buffer *buffers, int n_dims, const in
     return i < 0 || i >= b->size ? NULL : b->base + (size_t)i * item_size((int)b->dtype);
 }
 
+static inline int oracle_run(const int64_t *words, size_t n_words, const void *const *inputs, void *const *outputs);
+
+/* Elements of a body's input or output. */
+static inline int64_t size_of(const int64_t *words, int64_t role, int64_t position) {
+    for (const int64_t *w = words + FG_HEADER_WORDS;; w += FG_BUFFER_WORDS)
+        if (w[0] == role && w[4] == position)
+            return w[3];
+}
+
+/* Step by step, each carry copied to where it is stored. */
+static inline int oracle_scan(const oracle_buffer *buffers, const int64_t *w) {
+    const int64_t length = w[3], every = w[5], n_rows = w[6], *operand = w + 7;
+    const oracle_buffer *code = &buffers[w[4]], *result = &buffers[operand[0]], *first = &buffers[operand[3]];
+    const int64_t *body = (const int64_t *)(const void *)code->base;
+    const int64_t n_carry = size_of(body, FG_INPUT, 0), n_row = size_of(body, FG_OUTPUT, 1);
+    const size_t item = item_size((int)w[1]), bytes = (size_t)n_carry * item;
+    const int64_t stored = every ? length / every + (length % every != 0) : 0;
+    char *carry = exactly(n_carry, FG_FLOAT64), *next = exactly(n_carry, FG_FLOAT64);
+    char *out = result->base + (size_t)operand[1] * item;
+    int inside = operand[1] >= 0 && operand[1] + n_carry + length * n_row + stored * n_carry <= result->size &&
+                 operand[4] >= 0 && operand[4] + n_carry <= first->size;
+    const void **in = exactly(1 + n_rows, FG_FLOAT64);
+    if (inside)
+        memcpy(carry, first->base + (size_t)operand[4] * item, bytes);
+    for (int64_t t = 0; inside && t < length; t++) {
+        if (every && t % every == 0)
+            memcpy(out + (size_t)(n_carry + length * n_row + t / every * n_carry) * item, carry, bytes);
+        in[0] = carry;
+        for (int64_t i = 0; inside && i < n_rows; i++) {
+            const int64_t *o = operand + 3 * (2 + i), start = o[1] + t * o[2];
+            const oracle_buffer *b = &buffers[o[0]];
+            inside = start >= 0 && start + size_of(body, FG_INPUT, 1 + i) <= b->size;
+            in[1 + i] = b->base + (size_t)start * item_size((int)b->dtype);
+        }
+        void *made[] = {next, out + (size_t)(n_carry + t * n_row) * item};
+        inside = inside && oracle_run(body, (size_t)code->size, in, made);
+        memcpy(carry, next, bytes);
+    }
+    if (inside)
+        memcpy(out, carry, bytes);
+    free(carry);
+    free(next);
+    free(in);
+    return inside;
+}
+
 static inline int oracle_instruction(const oracle_buffer *buffers, const int64_t *w) {
+    if (w[0] == FG_OP_scan)
+        return oracle_scan(buffers, w);
     const int op = (int)w[0], dtype = (int)w[1], n_dims = (int)w[2], arity = fg_op_arity(op);
     const int reduces = fg_op_kind_of(op) == FG_REDUCTION || op == FG_OP_dot || op == FG_OP_matmul;
     const int64_t *shape = w + 3, *operand[1 + FG_MAX_INPUTS] = {0};
@@ -368,7 +478,7 @@ static inline int oracle_run(const int64_t *words, size_t n_words, const void *c
     int inside = 1;
     for (int64_t i = 0; inside && i < words[2]; i++) {
         inside = oracle_instruction(buffers, w);
-        w += 3 + w[2] + (1 + fg_op_arity((int)w[0])) * (2 + w[2]);
+        w += instruction_words(w);
     }
     free(arena[0]);
     free(arena[1]);
@@ -389,13 +499,6 @@ static inline int64_t input_length(const fg_program *p, int i, int64_t batch) {
 }
 static inline int64_t output_length(const fg_program *p, int i, int64_t batch) {
     return fg_program_output_size(p, i) * (fg_program_output_is_lane(p, i) ? batch : 1);
-}
-/* Exactly as large as they must be, so that a sanitizer sees the first byte past the end. */
-static inline void *exactly(int64_t n, int dtype) {
-    void *p = calloc(1, n ? (size_t)n * item_size(dtype) : 1);
-    if (!p)
-        abort();
-    return p;
 }
 /* Inputs uniform in [low, high), whole numbers when `whole`; outputs zero. */
 static inline arrays make_arrays(const fg_program *p, int64_t batch, rng *r, double low, double high, int whole) {

@@ -169,7 +169,7 @@ static void a_random_layout(uint64_t seed, int op, int dtype) {
 static void random_layouts_are_right(int n) {
     for (int i = 0; i < n; i++)
         for (int op = 0; op < FG_N_OPS; op++)
-            for (int dtype = 0; dtype < 2 && op != FG_OP_gather && op != FG_OP_scatter_add; dtype++)
+            for (int dtype = 0; dtype < 2 && op != FG_OP_gather && op != FG_OP_scatter_add && op != FG_OP_scan; dtype++)
                 a_random_layout((uint64_t)(i * 100 + op), op, dtype);
 }
 
@@ -242,6 +242,15 @@ static void whole_programs_are_right(void) {
         builder b = heavy(dtype, 1500);
         check_program(&b, "heavy", 64, 20000);
     }
+    for (int dtype = 0; dtype < 2; dtype++)
+        for (int64_t length = 0; length <= 7; length++)
+            for (int64_t every = 0; every <= 4; every++)
+                for (int kind = 0; kind < 3; kind++) { /* uniform, a lane, a lane from a uniform carry */
+                    const builder b = recurrence(dtype, length, every, kind > 0, kind == 1);
+                    snprintf(long_name, sizeof long_name, "loop of %d, every %d, kind %d", (int)length, (int)every,
+                             kind);
+                    check_program(&b, long_name, kind && length == 5 ? MOST_LANES : 17, 200);
+                }
     const builder nothing = {0};
     check_program(&nothing, "nothing", 17, 0);
 }

@@ -43,8 +43,9 @@ static double x[BATCH * 5];
 static int64_t nit[BATCH];
 static int32_t outcome[BATCH];
 
+static int is_loop;
 static fg_status create_program(void) {
-    builder b = mixture(FG_FLOAT64);
+    builder b = is_loop ? recurrence(FG_FLOAT64, 5, 2, 1, 0) : mixture(FG_FLOAT64);
     fg_program *p = NULL;
     fg_status status = create(&b, &p, NULL);
     CHECK((status == FG_OK) == (p != NULL));
@@ -166,6 +167,16 @@ int main(void) {
         CHECK(fg_set_num_threads(threads, NULL) == FG_OK);
         survives_every_failure("evaluate a batch", evaluate_batch, a.out[0], BATCH * SIZE);
     }
+    free_arrays(&a);
+    fg_program_destroy(program);
+
+    b = recurrence(FG_FLOAT64, 5, 2, 1, 0); /* a loop in a loop */
+    is_loop = 1;
+    survives_every_failure("create a program with loops", create_program, &nothing, 1);
+    CHECK(create(&b, &program, NULL) == FG_OK);
+    a = make_arrays(program, BATCH, &r, -1, 1, 0);
+    survives_every_failure("create a machine with loops", create_machine, &nothing, 1);
+    survives_every_failure("evaluate a batch with loops", evaluate_batch, a.out[0], BATCH * 15);
     free_arrays(&a);
     fg_program_destroy(program);
     CHECK(fg_live_bytes() == 0 && fg_live_blocks() == 0);

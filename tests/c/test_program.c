@@ -3,7 +3,7 @@
 #include "build.h"
 #include "check.h"
 
-enum { F64 = FG_FLOAT64, F32 = FG_FLOAT32, HUGE_COUNT = 1 << 30 };
+enum { F64 = FG_FLOAT64, F32 = FG_FLOAT32, HUGE_COUNT = 1 << 30, N_GOOD = 4 };
 
 /* ---- single damages ------------------------------------------------------------------------------------- */
 
@@ -53,8 +53,8 @@ static builder copies_table(int64_t m, int64_t n, view out, view in) {
     return one(FG_OP_copy, F64, 2, (int64_t[]){m, n}, (view[]){out, in});
 }
 
-static void good_programs_are_accepted(const builder good[3]) {
-    for (int i = 0; i < 3; i++)
+static void good_programs_are_accepted(const builder good[N_GOOD]) {
+    for (int i = 0; i < N_GOOD; i++)
         CHECK(accepts(&good[i]));
     builder b = copies(12, (view){OUT, 0, {1}}, (view){IN, 11, {-1}});
     CHECK(accepts(&b));
@@ -72,7 +72,7 @@ static void good_programs_are_accepted(const builder good[3]) {
     CHECK(accepts(&b)); /* nothing at all */
 }
 
-static void every_truncation_and_extension_is_refused(const builder good[3]) {
+static void every_truncation_and_extension_is_refused(const builder good[N_GOOD]) {
     for (int i = 0; i < 3; i++) {
         int64_t words[MAX_WORDS + 2] = {0};
         size_t n = assemble(&good[i], words);
@@ -84,7 +84,7 @@ static void every_truncation_and_extension_is_refused(const builder good[3]) {
     CHECK(refuses_words(NULL, 0));
 }
 
-static void impossible_words_are_refused(const builder good[3]) {
+static void impossible_words_are_refused(const builder good[N_GOOD]) {
     static const int64_t wrong[] = {-1, INT64_MIN, INT64_MAX, INT64_C(1) << 34, INT64_C(1) << 40, INT64_C(1) << 62};
     for (int i = 0; i < 3; i++) {
         int64_t words[MAX_WORDS];
@@ -372,11 +372,22 @@ static int is_exact(const int64_t *words) {
     for (int64_t i = 0; i < words[2]; i++) {
         const int64_t op = w[0];
         if (op == FG_OP_divide || (op >= FG_OP_sqrt && op <= FG_OP_logaddexp) || op == FG_OP_power ||
-            op == FG_OP_prod || op == FG_OP_max || op == FG_OP_min)
+            op == FG_OP_prod || op == FG_OP_max || op == FG_OP_min || op == FG_OP_scan)
             return 0;
-        w += 3 + w[2] + (1 + fg_op_arity((int)op)) * (2 + w[2]);
+        w += instruction_words(w);
     }
     return 1;
+}
+
+/* The words of a constant, and whether they are a body's. */
+static const int64_t *constant_of(const int64_t *words, const int64_t *buffer) {
+    const int64_t *w = words + FG_HEADER_WORDS + words[1] * FG_BUFFER_WORDS;
+    for (int64_t i = 0; i < words[2]; i++)
+        w += instruction_words(w);
+    return w + buffer[4];
+}
+static int is_body(const int64_t *words, const int64_t *buffer) {
+    return buffer[1] == FG_INT64 && buffer[3] >= FG_HEADER_WORDS && *constant_of(words, buffer) == FG_MAGIC;
 }
 
 /* Whether float32 and float64 share memory: how two floats make up a double depends on the number of lanes. */
@@ -384,19 +395,23 @@ static int mixes_dtypes(const int64_t *words) {
     const int64_t *first = words + FG_HEADER_WORDS, *last = first + words[1] * FG_BUFFER_WORDS;
     for (const int64_t *a = first; a < last; a += FG_BUFFER_WORDS)
         for (const int64_t *b = first; b < last; b += FG_BUFFER_WORDS)
-            if (a[0] == FG_ARENA && b[0] == FG_ARENA && a[1] == FG_FLOAT32 && b[1] == FG_FLOAT64 && a[2] == b[2] &&
-                a[4] < b[4] + 8 * b[3] && b[4] < a[4] + 4 * a[3])
+            if (a[1] == FG_INT64 && is_body(words, a) && mixes_dtypes(constant_of(words, a)))
+                return 1;
+            else if (a[0] == FG_ARENA && b[0] == FG_ARENA && a[1] == FG_FLOAT32 && b[1] == FG_FLOAT64 && a[2] == b[2] &&
+                     a[4] < b[4] + 8 * b[3] && b[4] < a[4] + 4 * a[3])
                 return 1;
     return 0;
 }
 
-static int is_small(const fg_program *p, const int64_t *words) {
+static int has_small_buffers(const int64_t *words) {
     for (int64_t i = 0; i < words[1]; i++) {
         const int64_t *b = words + FG_HEADER_WORDS + i * FG_BUFFER_WORDS;
         if (b[3] > 4096 || (b[0] == FG_ARENA && b[4] > 4096))
             return 0;
+        if (is_body(words, b) && !has_small_buffers(constant_of(words, b)))
+            return 0;
     }
-    return fg_program_cost(p) < 500;
+    return 1;
 }
 
 static void outputs_agree(const fg_program *p, const arrays *a, const arrays *b) {
@@ -407,7 +422,7 @@ static void outputs_agree(const fg_program *p, const arrays *a, const arrays *b)
 
 /* Runs an accepted program alone, as a batch and by the oracle, which knows when an access leaves its buffer. */
 static int run_it(const fg_program *p, const int64_t *words, size_t n, uint64_t seed) {
-    if (!is_small(p, words))
+    if (!has_small_buffers(words) || fg_program_cost(p) >= 500)
         return 0;
     rng same = {seed}, too = {seed};
     arrays one_by_one = make_arrays(p, 3, &same, -3, 4, 1), batch = make_arrays(p, 3, &too, -3, 4, 1);
@@ -438,12 +453,12 @@ static int run_it(const fg_program *p, const int64_t *words, size_t n, uint64_t 
     return 1;
 }
 
-static int64_t mutated_programs_are_refused_or_stay_inside(const builder good[3], int64_t n_mutants) {
+static int64_t mutated_programs_are_refused_or_stay_inside(const builder good[N_GOOD], int64_t n_mutants) {
     rng r = {20240};
     int64_t n_run = 0;
     for (int64_t k = 0; k < n_mutants; k++) {
         int64_t words[MAX_WORDS];
-        size_t n = assemble(&good[k % 3], words);
+        size_t n = assemble(&good[k % N_GOOD], words);
         for (int64_t changes = 1 + rng_below(&r, 3); changes > 0; changes--) {
             size_t at = (size_t)rng_below(&r, (int64_t)n);
             words[at] = mutated_word(&r, words, n, at);
@@ -462,7 +477,7 @@ static int64_t mutated_programs_are_refused_or_stay_inside(const builder good[3]
         if (p)
             n_run += run_it(p, copy, n, (uint64_t)k);
         if (check_failures > before)
-            fprintf(stderr, "    mutant %lld of program %lld\n", (long long)k, (long long)k % 3);
+            fprintf(stderr, "    mutant %lld of program %lld\n", (long long)k, (long long)k % N_GOOD);
         fg_program_destroy(p);
         free(copy);
         if (check_failures > 20)
@@ -472,7 +487,7 @@ static int64_t mutated_programs_are_refused_or_stay_inside(const builder good[3]
 }
 
 int main(int argc, char **argv) {
-    const builder good[3] = {quadratic(F64, 5), layer(F32, 5, 7), mixture(F64)};
+    const builder good[N_GOOD] = {quadratic(F64, 5), layer(F32, 5, 7), mixture(F64), recurrence(F64, 5, 2, 1, 0)};
     good_programs_are_accepted(good);
     every_truncation_and_extension_is_refused(good);
     impossible_words_are_refused(good);

@@ -46,21 +46,26 @@ def value_and_gradient(graph: Graph, wrt: Sequence[int]) -> Graph:
     return Graph(graph.inputs, (value, *gradients), structure, graph.name)
 
 
-def backward(outputs: Sequence[Node], seeds: Sequence[Node], wrt: Sequence[Node]) -> list[Node]:
+def backward(
+    outputs: Sequence[Node], seeds: Sequence[Node], wrt: Sequence[Node], is_guarded: bool = False
+) -> list[Node]:
     """Adjoints of the nodes `wrt`, given adjoints `seeds` (of the same shapes and dtypes) of the outputs.
 
-    The nodes `wrt` count as independent variables: nothing passes through one of them to another.
+    The nodes `wrt` count as independent variables: nothing passes through one of them to another. With `is_guarded`
+    all of it is in a branch that may not be taken.
     """
-    found = adjoints(outputs, seeds, wrt)
+    found = adjoints(outputs, seeds, wrt, is_guarded)
     return [found[node] for node in wrt]
 
 
-def adjoints(outputs: Sequence[Node], seeds: Sequence[Node], wrt: Sequence[Node]) -> dict[Node, Node]:
+def adjoints(
+    outputs: Sequence[Node], seeds: Sequence[Node], wrt: Sequence[Node], is_guarded: bool = False
+) -> dict[Node, Node]:
     """As `backward`, with the adjoint of every node between `outputs` and `wrt`."""
     order = ancestors(outputs)
     variables = set(wrt)
     active = _depending_on(order, variables)
-    guarded = _branches(order)
+    guarded = set(order) if is_guarded else _branches(order)
     sums = {node: _Adjoint(node) for node in variables}
     totals: dict[Node, Node] = {}
     for output, seed in zip(outputs, seeds, strict=True):
@@ -115,6 +120,9 @@ def _joined(a: Contribution, b: Contribution) -> Sequence[Contribution]:
 def _pull_back(node: Node, adjoint: Node, times: Times, active: Collection[Node]) -> Sequence[Contribution]:
     """One contribution for each operand of `node`, or None where it is not asked for."""
     pull_back = PULLBACKS.get(node.op)
+    if node.op == "scan":  # the one rule that takes trouble for each operand
+        wanted = [x in active and not x.is_bool for x in node.inputs]
+        return PULLBACKS["scan"](adjoint, times, node, *node.inputs, wanted=wanted)
     if pull_back is not None:
         return pull_back(adjoint, times, node, *node.inputs)
     contributions: list[Contribution] = []

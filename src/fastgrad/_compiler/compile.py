@@ -9,6 +9,7 @@ import numpy as np
 
 from .._core import Program, operations
 from .graph import Graph, Shape
+from .loops import without_unread
 from .selection import Selection
 from .storage import CONSTANT, Arena, Tape, allocate
 from .tree import Structure
@@ -46,20 +47,24 @@ def compile_graph(graph: Graph, is_lane: Sequence[bool] | None = None) -> Compil
         The program, verified.
     """
     lanes = tuple(is_lane) if is_lane is not None else (False,) * len(graph.inputs)
-    for node in graph.nodes:
-        if node.shape and node.size > MAX_SIZE:
-            raise MemoryError(f"{graph.name} makes an array of shape {node.shape}, more than {MAX_SIZE:,} elements")
-    tape = Selection(graph, lanes).tape
-    allocate(tape.uniform, Arena(64))
-    allocate(tape.lane, Arena(8))
-    words = _write(tape, len(graph.inputs), len(graph.outputs))
     return Compiled(
-        Program(words),
+        Program(_words(graph, lanes)),
         tuple([(x.shape, x.dtype) for x in graph.inputs]),
         lanes,
         tuple([(x.shape, x.dtype) for x in graph.outputs]),
         graph.structure,
     )
+
+
+def _words(graph: Graph, lanes: Sequence[bool]) -> np.ndarray:
+    graph = without_unread(graph)
+    for node in graph.nodes:
+        if node.shape and node.size > MAX_SIZE:
+            raise MemoryError(f"{graph.name} makes an array of shape {node.shape}, more than {MAX_SIZE:,} elements")
+    tape = Selection(graph, tuple(lanes), _words).tape
+    allocate(tape.uniform, Arena(64))
+    allocate(tape.lane, Arena(8))
+    return _write(tape, len(graph.inputs), len(graph.outputs))
 
 
 def _write(tape: Tape, n_inputs: int, n_outputs: int) -> np.ndarray:
@@ -78,6 +83,8 @@ def _write(tape: Tape, n_inputs: int, n_outputs: int) -> np.ndarray:
         words += (storage.role, DTYPES[storage.dtype], storage.is_lane, storage.size, position)
     for x in tape:
         words += (OPS[x.op], DTYPES[x.operands[0].storage.dtype], len(x.shape), *x.shape)
+        if x.body is not None:
+            words += (x.body.number, x.every, len(x.operands) - 2)
         for view, strides in zip(x.operands, x.strides, strict=False):
             words += (view.storage.number, view.offset, *strides)
     n_uniform = len(tape.uniform)

@@ -20,6 +20,7 @@ Operations and their attributes (elementwise operations need operands of exactly
     sum prod max min    axes, which disappear
     dot                 axes: the sum of a product
     matmul              (): (..., m, k) by (..., k, n) with equal leading axes
+    scan                Loop: see loops.py
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ TRUTHS = frozenset(
 )
 # fmt: on
 KEEPS_TRUTH = frozenset(["copy", "maximum", "minimum", "absolute"])  # truth values in, truth values out
-NUMBERS = frozenset(["sum", "prod", "dot", "matmul", "index_add", "scatter_add"])  # numbers, whatever comes in
+NUMBERS = frozenset(["sum", "prod", "dot", "matmul", "index_add", "scatter_add", "scan"])  # numbers, whatever comes in
 VIEWS = frozenset(["reshape", "transpose", "broadcast", "slice"])
 SPREADS = frozenset(["reshape", "broadcast", "cast"])  # where one number goes in, the same comes out
 
@@ -212,6 +213,7 @@ class Builder:
     def __init__(self) -> None:
         self.is_open = True  # until the trace that it serves is over
         self.n_inputs = 0
+        self.finished: set[Node] = set()  # inputs of the steps of loops, which mean nothing outside
         self._nodes: dict[Any, Node] = {}
         self._ids = itertools.count()
         self._scalars: dict[Any, Node] = {}

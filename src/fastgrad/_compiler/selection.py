@@ -11,7 +11,7 @@ import itertools
 import math
 import operator
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,6 +42,7 @@ class Selection:
 
     graph: Graph
     lanes: tuple[bool, ...]
+    words_of: Callable[[Graph, Sequence[bool]], np.ndarray]  # compiles the body of a loop
     views: dict[Node, View] = field(default_factory=dict)
     places: dict[Node, tuple[Node, Slices]] = field(default_factory=dict)  # a value that is part of another
     whole_of: dict[Node, Node] = field(default_factory=dict)  # the last of a chain of additions to parts
@@ -372,6 +373,24 @@ class Selection:
         self.views[node] = view = self._result(node)
         self._emit("copy", view, self._scalar(0.0, node.dtype.char).repeated(node.shape))
         self.tape.append("scatter_add", (node.inputs[0].size,), [view, source, self._table(node)], [(0,), (1,), (1,)])
+
+    def _select_scan(self, node: Node) -> None:
+        loop = node.attributes
+        views = [self.views[x] for x in node.inputs]
+        for i, view in enumerate(views):
+            is_row = 1 <= i <= loop.n_rows
+            each = View(view.storage, view.offset, view.shape[is_row:], view.strides[is_row:])
+            if not each.is_packed:
+                views[i] = self._copied(view, self.is_lane[node.inputs[i]])
+        self.views[node] = result = self._new(node)
+        if not node.size:
+            return
+        steps = [v.strides[0] if 1 <= i <= loop.n_rows and loop.length > 1 else 0 for i, v in enumerate(views)]
+        lanes = [result.storage.is_lane, *[v.storage.is_lane for v in views[1:]]]
+        words = self.words_of(loop.body, lanes)
+        body = Storage(CONSTANT, "q", False, words.size, data=words)
+        strides = [(0,), *[(step,) for step in steps]]
+        self.tape.append("scan", (loop.length,), [result, *views], strides, body, loop.every)
 
     def _packed(self, view: View, is_lane: bool) -> View:
         return view if view.is_packed else self._copied(view, is_lane)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import leak_error
 from . import graph
 from .graph import ELEMENTWISE, Builder, Graph, Node, Slices
 
@@ -44,7 +45,11 @@ class Simplifier(Builder):
 
 def simplify(source: Graph) -> Graph:
     """An equal graph in a builder of its own that simplifies."""
-    builder = Simplifier()
+    return rebuild(source, Simplifier())
+
+
+def rebuild(source: Graph, builder: Builder, make: Callable[..., Node] | None = None) -> Graph:
+    """The graph with each node made again, operands first, by `make` or by the builder."""
     inputs = tuple([builder.input(x.shape, x.dtype, x.is_bool) for x in source.inputs])
     made = dict(zip(source.inputs, inputs, strict=True))
     for node in source.nodes:
@@ -53,9 +58,10 @@ def simplify(source: Graph) -> Graph:
         if node.op == "const":
             made[node] = builder.constant(node.value, node.is_bool)
         elif node.op == "input":
-            raise ValueError("the graph depends on the inputs of an enclosing trace")
+            raise leak_error(f"the value of {source.name}")
         else:
-            made[node] = builder.make(node.op, tuple([made[x] for x in node.inputs]), node.attributes)
+            operands = tuple([made[x] for x in node.inputs])
+            made[node] = make(node, operands) if make else builder.make(node.op, operands, node.attributes)
     return Graph(inputs, tuple([made[x] for x in source.outputs]), source.structure, source.name)
 
 
@@ -368,6 +374,8 @@ def _slice(a: Node, spec: Slices) -> Node | None:
             a.inputs[0],
             tuple((start + i * step, n, k * step if n > 1 else 1) for (i, n, k), (start, _, step) in pairs),
         )
+    if a.op == "concatenate":
+        return _slice_of_joined(a, spec)
     if a.op == "transpose":
         inverse = np.argsort(a.attributes).tolist()
         return graph.transpose(graph.slices(a.inputs[0], tuple(spec[axis] for axis in inverse)), a.attributes)
@@ -384,6 +392,18 @@ def _slice(a: Node, spec: Slices) -> Node | None:
             x = a.inputs[0]
             part = tuple((0, 1, 1) if n == 1 else next(taken) for n in x.shape)
             return graph.reshape(graph.slices(x, part), tuple(n for _, n, _ in spec))
+    return None
+
+
+def _slice_of_joined(a: Node, spec: Slices) -> Node | None:
+    """A slice within one of the joined parts."""
+    axis = a.attributes
+    start, n, step = spec[axis]
+    low, high = sorted((start, start + (n - 1) * step))
+    for x in a.inputs:
+        if n and low >= 0 and high < x.shape[axis]:
+            return graph.slices(x, (*spec[:axis], (start, n, step), *spec[axis + 1 :]))
+        start, low, high = (at - x.shape[axis] for at in (start, low, high))
     return None
 
 

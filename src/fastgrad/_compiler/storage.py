@@ -129,6 +129,8 @@ class Instruction:
     shape: Shape
     operands: Sequence[View]
     strides: Sequence[tuple[int, ...]]
+    body: Storage | None = None  # of a scan: the words of its body
+    every: int = 0
 
 
 FOREVER = sys.maxsize
@@ -148,8 +150,18 @@ class Tape:
         storage.number = len(self.storages)
         self.storages.append(storage)
 
-    def append(self, op: str, shape: Shape, operands: Sequence[View], strides: Sequence[tuple[int, ...]]) -> None:
+    def append(
+        self,
+        op: str,
+        shape: Shape,
+        operands: Sequence[View],
+        strides: Sequence[tuple[int, ...]],
+        body: Storage | None = None,
+        every: int = 0,
+    ) -> None:
         """One more instruction, after all others on lanes or on uniform values."""
+        if body is not None:
+            self._add(body)
         if len(shape) > MAX_DIMS:
             self._append_parts(op, shape, operands, strides)
             return
@@ -164,7 +176,7 @@ class Tape:
                 end = now if storage.is_lane is is_lane else FOREVER  # every block of lanes reads what is uniform
                 if storage.last < end:
                     storage.last = end
-        instructions.append(Instruction(op, shape, operands, strides))
+        instructions.append(Instruction(op, shape, operands, strides, body, every))
 
     def _append_parts(
         self, op: str, shape: Shape, operands: Sequence[View], strides: Sequence[tuple[int, ...]]

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import TraceError, attribute_error, leak_error, nearest, trace_error
 from . import tree
-from .graph import FLOAT32, FLOAT64, Builder, Graph, Node, Shape
+from .graph import FLOAT32, FLOAT64, Builder, Graph, Node, Shape, ancestors
 from .layout import broadcast_to, index
 from .operands import FUNCTIONS, NO_VALUE
 from .surface import CURES, METHOD_CURES, METHODS, UFUNC_METHODS, UFUNCS, VIEWS, with_dtype
@@ -76,6 +76,8 @@ def trace(
         outputs = [
             _output(leaf, builder, fun, name + path) for leaf, path in zip(leaves, tree.paths(structure), strict=True)
         ]
+        if builder.finished and not builder.finished.isdisjoint(ancestors(outputs)):
+            raise leak_error(f"the value of {name}")
     except ValueError as error:
         if isinstance(error.__cause__, TraceError):  # NumPy's "setting an array element with a sequence" hides ours
             raise error.__cause__ from None
