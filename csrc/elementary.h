@@ -18,6 +18,18 @@
 
 #define LOG2_E_f64 0x1.71547652b82fep0
 #define LOG2_E_f32 0x1.715476p0f
+#define LOG2_E_LOW_f64 0x1.777d0ffda0d24p-56
+#define LOG2_E_LOW_f32 0x1.4ae0cp-26f
+
+/* log 2 and log e to base 10 as sums; the high part of the former times any exponent is exact */
+#define LOG10_2_HIGH_f64 0x1.34413509f6p-2
+#define LOG10_2_LOW_f64 0x1.9fef311f12b36p-42
+#define LOG10_2_HIGH_f32 0x1.344p-2f
+#define LOG10_2_LOW_f32 0x1.3509f8p-18f
+#define LOG10_E_f64 0x1.bcb7b1526e50ep-2
+#define LOG10_E_LOW_f64 0x1.95355baaafad3p-57
+#define LOG10_E_f32 0x1.bcb7b2p-2f
+#define LOG10_E_LOW_f32 -0x1.5b235ep-27f
 
 /* log 2 as a sum; the high part times any exponent is exact */
 #define LN2_HIGH_f64 0x1.62e42feep-1
@@ -30,6 +42,16 @@
 #define EXP_LEAST_f32 -104.0f
 #define EXP_MOST_f64 710.0
 #define EXP_MOST_f32 89.0f
+#define EXP2_LEAST_f64 -1080.0
+#define EXP2_LEAST_f32 -155.0f
+#define EXP2_MOST_f64 1025.0
+#define EXP2_MOST_f32 129.0f
+
+/* the least number and the least normal one */
+#define LEAST_f64 0x1p-1074
+#define LEAST_f32 0x1p-149f
+#define LEAST_NORMAL_f64 0x1p-1022
+#define LEAST_NORMAL_f32 0x1p-126f
 
 /* where 1 + exp(-x) and 1 - exp(-x) are 1, with some to spare; and an exponent n for which 1 + 2^-n is 1 and
  * 2^n is normal */
@@ -43,6 +65,21 @@ static const double EXP_f64[] = {
     0x1.0000000000005p-1,  0x1.555555555555cp-3,  0x1.555555555201ep-5, 0x1.111111110e625p-7,  0x1.6c16c17f73a0dp-10,
     0x1.a01a01b618c26p-13, 0x1.a019a5c5fd105p-16, 0x1.71dde964740dp-19, 0x1.28a372992bdbdp-22, 0x1.af77c629d53c6p-26};
 static const float EXP_f32[] = {0x1p-1f, 0x1.5554aep-3f, 0x1.555484p-5f, 0x1.122908p-7f, 0x1.6d9b6ap-10f};
+
+/* (2^r - 1) / r for |r| <= 1/2: within 2^-56.1, 2^-27.0 */
+static const double EXP2_f64[] = {0x1.62e42fefa39efp-1,  0x1.ebfbdff82c598p-3,  0x1.c6b08d704a0cbp-5,
+                                  0x1.3b2ab6fba1dd9p-7,  0x1.5d87fe78a2cbep-10, 0x1.4309130970009p-13,
+                                  0x1.ffcbfc744061ep-17, 0x1.62bfd47711c4fp-20, 0x1.b524dcbd59a43p-24,
+                                  0x1.e6064020a48e1p-28, 0x1.ea043ca7cf61bp-32};
+static const float EXP2_f32[] = {0x1.62e43p-1f,  0x1.ebfbep-3f,   0x1.c6af6cp-5f,
+                                 0x1.3b29e4p-7f, 0x1.5f0898p-10f, 0x1.446c52p-13f};
+
+/* 1 / cbrt(m) for m in [3/4, 3/2): within 2^-11.9, 2^-9.1 of it */
+static const double CBRT_f64[] = {0x1.b272e3fbf7794p0, -0x1.304a4ac44b7ep0, 0x1.3e566019dbb32p-1,
+                                  -0x1.0ad0ef4951058p-3};
+static const float CBRT_f32[] = {0x1.87221ep0f, -0x1.6b279cp-1f, 0x1.764636p-3f};
+#define CBRT_2_f64 0x1.428a2f98d728bp0
+#define CBRT_2_f32 0x1.428a3p0f
 
 /* (2 atanh(s) / s - 2) / s^2 as a polynomial in z = s^2, z <= 0.04: within 2^-55.8 / z, 2^-35.3 / z */
 static const double LOG_f64[] = {0x1.555555555577ep-1, 0x1.99999998ee809p-2, 0x1.249249b3be166p-2, 0x1.c71c005930579p-3,
@@ -282,6 +319,13 @@ FG_INLINE V FG(exp)(V x) {
     return N(scale)(1 + (r + r * r * POLYNOMIAL(r, EXP)), n);
 }
 
+/* exp2: the same with r = x - n, which is exact */
+FG_INLINE V FG(exp2)(V x) {
+    x = N(at_least)(N(at_most)(x, N(EXP2_MOST)), N(EXP2_LEAST));
+    V n = N(nearest)(x), r = x - n;
+    return N(scale)(1 + r * POLYNOMIAL(r, EXP2), n);
+}
+
 /* expm1: 2^n ((1 - 2^-n) + r + rest), the first sum kept exact */
 FG_INLINE V FG(expm1)(V x) {
     V n, rest, low, high = N(at_least)(N(at_most)(x, N(EXP_MOST)), -N(EXP_NOTHING));
@@ -329,6 +373,20 @@ FG_INLINE V FG(log)(V x) {
     V k, f = N(split)(x, &k) - 1;
     return N(log_special)(N(log_of_parts)(f, N(splat)(0), k), x);
 }
+
+/* k times a constant + log(m) times another one, each constant a sum: logarithms to other bases. Rounded last, so that
+ * an exact power of the base has an exact logarithm. */
+FG_INLINE V N(log_to_base)(V x, S power, S power_low, S times, S times_low) {
+    V k, f = N(split)(x, &k) - 1, s = N(ratio)(f, 2 + f), z = s * s, half = (S)0.5 * f * f;
+    V low, high = N(fast_two_sum)(f, s * (half + z * POLYNOMIAL(z, LOG)) - half, &low);
+    V product_low, product = N(two_product)(high, N(splat)(times), &product_low);
+    V sum_low, sum = N(fast_two_sum)(k * power, product, &sum_low);
+    low = product_low + (low * times + (high * times_low + k * power_low));
+    return N(log_special)(sum + (sum_low + low), x);
+}
+
+FG_INLINE V FG(log2)(V x) { return N(log_to_base)(x, 1, 0, N(LOG2_E), N(LOG2_E_LOW)); }
+FG_INLINE V FG(log10)(V x) { return N(log_to_base)(x, N(LOG10_2_HIGH), N(LOG10_2_LOW), N(LOG10_E), N(LOG10_E_LOW)); }
 
 /* log(u + low), where u is normal and low what rounding it lost; f takes up as much of low as it can */
 FG_INLINE V N(log_of_sum)(V u, V low) {
@@ -391,5 +449,25 @@ FG_INLINE V FG(cos)(V x) {
         N(by_libm)(&result, x, beyond, N(LIBM)(cos));
     return result;
 }
+
+/* cbrt: of c = |x| / 8^q in [3/8, 3), t near 1 / cbrt(c) by a polynomial and a step of third order; then y = c t^2 and
+ * one step for y, from the exact c - y^3 */
+FG_INLINE V FG(cbrt)(V x) {
+    const V one = N(splat)(1);
+    V k, m = N(split)(FG(abs)(x), &k), q = N(nearest)(k * (S)(1.0 / 3)), third = k - 3 * q;
+    I above = third > 0, below = third < 0;
+    V c = m * N(pick)(above, 2 * one, N(pick)(below, (S)0.5 * one, one));
+    V t = N(pick)(above, N(splat)(1 / N(CBRT_2)), N(pick)(below, N(splat)(N(CBRT_2)), one)) * POLYNOMIAL(m, CBRT);
+    V error = 1 - c * t * t * t;
+    t += t * error * ((S)(1.0 / 3) + error * (S)(2.0 / 9));
+    V square = t * t, y = c * square, low, y_square = N(two_product)(y, y, &low);
+    y += (N(residual)(c, y_square, y) - low * y) * square * (S)(1.0 / 3);
+    y = FG(copysign)(y * N(exp2i)(q), x);
+    return N(pick)((x != 0) & (FG(abs)(x) < (S)INFINITY), y, x);
+}
+
+#include "inverse.h"
+
+#include "division.h"
 
 #endif
