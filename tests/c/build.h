@@ -211,7 +211,8 @@ static inline double oracle_remainder(double a, double b) {
     return rest == 0 ? copysign(rest, b) : (rest < 0) != (b < 0) ? rest + b : rest;
 }
 static inline double oracle_floor_divide(double a, double b) {
-    return b == 0 ? a / b : round((a - oracle_remainder(a, b)) / b);
+    const double rest = fmod(a, b), whole = (a - rest) / b - (rest != 0 && (rest < 0) != (b < 0));
+    return b == 0 ? a / b : whole == 0 ? copysign(0, a / b) : round(whole);
 }
 #define oracle_pow pow
 #define oracle_exp exp
