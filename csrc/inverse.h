@@ -3,12 +3,15 @@
 #ifndef FG_INVERSE_H
 #define FG_INVERSE_H
 
-/* (atan(t) / t - 1) / z as a polynomial in z = t^2, |t| <= tan(pi/8): within 2^-59.4 / z, 2^-30.5 / z */
-static const double ATAN_f64[] = {-0x1.555555555553dp-2, 0x1.99999999958eap-3,  -0x1.24924922b11c9p-3,
-                                  0x1.c71c70e7a15d1p-4,  -0x1.745cf90b0ab9cp-4, 0x1.3b111c63d2e52p-4,
-                                  -0x1.10ebdd983eedcp-4, 0x1.df11672da6552p-5,  -0x1.9cdc25522d70p-5,
-                                  0x1.37ed3bbb8ec62p-5,  -0x1.259d3d85c2dc3p-6};
-static const float ATAN_f32[] = {-0x1.55554ap-2f, 0x1.9991aep-3f, -0x1.23b6bcp-3f, 0x1.b20246p-4f, -0x1.f256aap-5f};
+/* (atan(t) / t - 1) / z as a polynomial in z - 1/2, z = t^2 <= 1: within 2^-57.747 / z, 2^-28.695 / z */
+static const double ATAN_f64[] = {
+    -0x1.09615e90afcd2p-2,  0x1.c5e5c41d92f46p-4,  -0x1.c10b0d776d13dp-5,  0x1.dd5caa4ce682ap-6,
+    -0x1.08fa5f9211328p-6,  0x1.2ee0b60423b4ep-7,  -0x1.618d9a07cc85dp-8,  0x1.a3527ef169d7bp-9,
+    -0x1.f79026aa36c5dp-10, 0x1.316a9c1957db6p-10, -0x1.758f094ef76b8p-11, 0x1.cc018452a11cp-12,
+    -0x1.1cc1027cc4a69p-12, 0x1.636e43680b47cp-13, -0x1.c1605c158576bp-14, 0x1.130d69b29c81dp-14,
+    -0x1.34e0d0cae4fd5p-15, 0x1.c49c22fa95cdfp-16, -0x1.bf187bd086a15p-16, 0x1.c4a229ddd68bdp-17};
+static const float ATAN_f32[] = {-0x1.09615ep-2f, 0x1.c5e5b8p-4f,  -0x1.c10ca4p-5f, 0x1.dd6c1ap-6f,  -0x1.08abbcp-6f,
+                                 0x1.2c53dap-7f,  -0x1.69ccf8p-8f, 0x1.ec408p-9f,   -0x1.defe9cp-10f};
 
 /* (asin(s) / s - 1) / z as a polynomial in z = s^2 <= 1/4: within 2^-55.8 / z, 2^-27.5 / z */
 static const double ASIN_f64[] = {0x1.5555555555387p-3, 0x1.333333336f8acp-4, 0x1.6db6db41d2c42p-5,
@@ -26,13 +29,11 @@ static const double COSH_f64[] = {0x1.5555555555553p-5,  0x1.6c16c16c173d5p-10, 
                                   0x1.27e4fd1bbc571p-22, 0x1.1eeb539712baep-29, 0x1.96a95bedf356cp-37};
 static const float COSH_f32[] = {0x1.55555ap-5f, 0x1.6c1074p-10f, 0x1.a4e8acp-16f};
 
-#define TAN_EIGHTH_PI 0.4142135623730950
-
-/* pi/4 as a sum; the high part times up to 4 is exact */
-#define QUARTER_PI_HIGH_f64 0x1.921fb54442d18p-1
-#define QUARTER_PI_LOW_f64 0x1.1a62633145c07p-55
-#define QUARTER_PI_HIGH_f32 0x1.921fbp-1f
-#define QUARTER_PI_LOW_f32 0x1.5110b4p-23f
+/* pi/2 as a sum */
+#define HALF_PI_HIGH_f64 0x1.921fb54442d18p0
+#define HALF_PI_LOW_f64 0x1.1a62633145c07p-54
+#define HALF_PI_HIGH_f32 0x1.921fb6p0f
+#define HALF_PI_LOW_f32 -0x1.777a5cp-25f
 
 /* where atan is pi/2 and asinh the logarithm of the double, with some to spare; where sinh and cosh overflow, and the
  * greatest power of 2 in them, with which r grows to log(2) instead of half of it */
@@ -47,26 +48,21 @@ static const float COSH_f32[] = {0x1.55555ap-5f, 0x1.6c1074p-10f, 0x1.a4e8acp-16
 
 #endif
 
-/* k pi/4 + t + low, for k = 0 or |t| < pi/4 */
+/* k pi/2 + t + low, for k = 0 or |t| < pi/2 */
 FG_INLINE V N(from_axis)(V k, V t, V low) {
-    V high_low, high = N(fast_two_sum)(k * N(QUARTER_PI_HIGH), t, &high_low);
-    return high + (high_low + (low + k * N(QUARTER_PI_LOW)));
+    V high_low, high = N(fast_two_sum)(k * N(HALF_PI_HIGH), t, &high_low);
+    return high + (high_low + (low + k * N(HALF_PI_LOW)));
 }
 
-/* The angle of a vector of coordinates n <= d, at most a quarter of pi: atan(n / d). Beyond half of that, pi/4 less the
- * angle of (d - n, d + n). `swapped` has pi/2 less the angle instead, `turned` then pi less it. */
+/* The angle atan(n / d) of a vector of coordinates n <= d, from the ratio as a sum t + low, in the latter of which atan
+ * has the slope 1 / (1 + z), nearly 1 - z / 2. `swapped` has pi/2 less the angle instead, `turned` then pi less it. */
 FG_INLINE V N(angle)(V n, V d, I swapped, I turned) {
-    const V zero = {0};
-    I beyond = n > (S)TAN_EIGHTH_PI * d;
-    V over = N(pick)(beyond, n - d, n), over_low = N(pick)(beyond, n - (over + d), zero);
-    V under = N(pick)(beyond, n + d, d), under_low = N(pick)(beyond, n - (under - d), zero);
-    V inverse = N(rough_reciprocal)(under), t = over * inverse;
-    t += inverse * N(residual)(over, t, under);
-    V low = inverse * (N(residual)(over, t, under) + (over_low - t * under_low)), z = t * t;
-    low += t * z * POLYNOMIAL(z, ATAN);
-    V k = N(pick)(beyond, N(splat)(1), zero);
-    k = N(pick)(swapped, 2 - k, k);
-    k = N(pick)(turned, 4 - k, k);
+    V inverse = N(rough_reciprocal)(d), t = n * inverse;
+    t += inverse * N(residual)(n, t, d);
+    V z = t * t, low = inverse * N(residual)(n, t, d) * (1 - (S)0.5 * z);
+    low += t * (z * POLYNOMIAL(z - (S)0.5, ATAN));
+    V k = N(pick)(swapped, N(splat)(1), (V){0});
+    k = N(pick)(turned, 2 - k, k);
     I flip = (swapped ^ turned) & SIGN;
     return N(from_axis)(k, (V)((I)t ^ flip), (V)((I)low ^ flip));
 }
@@ -103,7 +99,7 @@ FG_INLINE V FG(hypot)(V x, V y) {
     V n = N(pick)(ordered, b, a), d = N(pick)(ordered, a, b), bounded = N(at_least)(d, N(LEAST_NORMAL));
     V power = N(towards_1)(bounded), back = (V)((I)bounded & (I)N(splat)((S)INFINITY));
     n *= power, d *= power;
-    V result = (S)0.5 * FG(sqrt)(n * n + d * d) * back;
+    V unused, result = (S)0.5 * N(root_parts)(n * n + d * d, &unused) * back;
     result = N(pick)((x != x) | (y != y), x + y, result);
     return N(pick)((a == (S)INFINITY) | (b == (S)INFINITY), N(splat)((S)INFINITY), result);
 }
@@ -120,7 +116,7 @@ FG_INLINE V FG(asin)(V x) {
     V size = FG(abs)(x), one = N(splat)(1);
     I large = size > (S)0.5;
     V low, s = N(asin_parts)(size, large, &low), times = N(pick)(large, -2 * one, one);
-    V result = N(from_axis)(N(pick)(large, 2 * one, (V){0}), times * s, times * low);
+    V result = N(from_axis)(N(pick)(large, one, (V){0}), times * s, times * low);
     return N(pick)(size <= 1, FG(copysign)(result, x), N(splat)((S)NAN));
 }
 
@@ -129,7 +125,7 @@ FG_INLINE V FG(acos)(V x) {
     I large = size > (S)0.5, negative = x < 0;
     V low, s = N(asin_parts)(size, large, &low), times = N(pick)(large, 2 * one, -one);
     times = N(pick)(negative, -times, times);
-    V k = N(pick)(large, N(pick)(negative, 4 * one, (V){0}), 2 * one);
+    V k = N(pick)(large, N(pick)(negative, 2 * one, (V){0}), one);
     return N(pick)(size <= 1, N(from_axis)(k, times * s, times * low), N(splat)((S)NAN));
 }
 
