@@ -86,6 +86,19 @@ static const double LOG_f64[] = {0x1.555555555577ep-1, 0x1.99999998ee809p-2, 0x1
                                  0x1.74750e2150c19p-3, 0x1.384f6739811eap-3, 0x1.3ad92d703b143p-3};
 static const float LOG_f32[] = {0x1.555554p-1f, 0x1.999bep-2f, 0x1.23e8dep-2f, 0x1.eda37cp-3f};
 
+/* (log(1 + e) - e) / e^2 as a polynomial in e - 1/2, its first coefficient apart, 0 <= e <= 1: within 2^-56.793 / e,
+ * 2^-27.785 / e */
+#define LOG1P_AT_HALF_f64 -0x1.833704d019edp-2
+#define LOG1P_AT_HALF_f32 -0x1.833704p-2f
+static const double LOG1P_f64[] = {
+    0x1.6f0d7bd624bedp-3,  -0x1.7ddf1fe86ac5p-4,   0x1.a279c04c78643p-5,  -0x1.da3482487380ap-6,
+    0x1.131116fc0b4aap-6,  -0x1.44ba45e182f7fp-7,  0x1.84904ee257edap-8,  -0x1.d5faeef293b6p-9,
+    0x1.1ebd3f5b3855fp-9,  -0x1.607643b016bdbp-10, 0x1.b3de41c784ba1p-11, -0x1.0ecbfbb1512dap-11,
+    0x1.5319f7a2cc57fp-12, -0x1.adfe500676c4p-13,  0x1.07c5f5902bb1bp-13, -0x1.2893d4c3b94b5p-14,
+    0x1.b3e581f253bc1p-15, -0x1.b006992ede06cp-15, 0x1.b5f08f94f0216p-16};
+static const float LOG1P_f32[] = {0x1.6f0d72p-3f, -0x1.7de09cp-4f, 0x1.a2884ap-5f, -0x1.d9a0fap-6f,
+                                  0x1.10aadcp-6f, -0x1.4c731cp-7f, 0x1.c920fap-8f, -0x1.bf74f8p-9f};
+
 /* (sin(r) / r - 1) / z as a polynomial in z = r^2, |r| <= pi/4: within 2^-58.0 / z, 2^-28.0 / z */
 static const double SIN_f64[] = {-0x1.5555555555549p-3, 0x1.111111110f80bp-7,   -0x1.a01a019c02bdcp-13,
                                  0x1.71de356a1b222p-19, -0x1.ae5e5b0f9617fp-26, 0x1.5d8fa182c34edp-33};
@@ -243,8 +256,17 @@ FG_INLINE vf64 fg_logaddexp_f64(vf64 x, vf64 y) {
     return pick_f64((x != x) | (y != y), x + y, result);
 }
 
+/* near enough for single precision */
+FG_INLINE vf64 short_logaddexp(vf64 x, vf64 y) {
+    vi64 ordered = x >= y;
+    vf64 greater = pick_f64(ordered, x, y), lesser = pick_f64(ordered, y, x);
+    vf64 sum = greater + fg_softplus_f64(lesser - greater);
+    sum = pick_f64(fg_abs_f64(greater) < (double)INFINITY, sum, greater);
+    return pick_f64((x != x) | (y != y), x + y, sum);
+}
+
 FG_INLINE vf32 fg_logaddexp_f32(vf32 x, vf32 y) {
-    return join_halves(fg_logaddexp_f64(lower_half(x), lower_half(y)), fg_logaddexp_f64(upper_half(x), upper_half(y)));
+    return join_halves(short_logaddexp(lower_half(x), lower_half(y)), short_logaddexp(upper_half(x), upper_half(y)));
 }
 
 #elif defined(FG_T)
@@ -371,13 +393,11 @@ FG_INLINE V FG(log1p)(V x) {
     return (V)((I)N(log_special)(N(log_of_parts)(sum, low, k), u) | ((I)x & SIGN)); /* -0 */
 }
 
-/* log(1 + exp(x)), the larger of x and 0 above: no cancellation, so unlike logaddexp it needs no longer arithmetic.
- * 1 + exp(-|x|) is (1 + f) or 2 (1 + f), f exact */
+/* log(1 + exp(x)), the larger of x and 0 above: no cancellation, so unlike logaddexp it needs no longer arithmetic; and
+ * exp(-|x|) <= 1, so a polynomial does without the division of a logarithm */
 FG_INLINE V FG(softplus)(V x) {
-    V power = FG(exp)(-FG(abs)(x)), one = N(splat)(1);
-    I half = power >= (S)0.5;
-    V f = N(pick)(half, (S)0.5 * power - (S)0.5, power);
-    return N(at_least)(x, 0) + N(log_of_parts)(f, (V){0}, N(pick)(half, one, (V){0}));
+    V power = FG(exp)(-FG(abs)(x)), apart = power - (S)0.5;
+    return N(at_least)(x, 0) + (power + power * power * (N(LOG1P_AT_HALF) + apart * POLYNOMIAL(apart, LOG1P)));
 }
 
 /* the lanes of the mask replaced by libm's values */
