@@ -397,7 +397,9 @@ FG_INLINE V FG(log1p)(V x) {
  * exp(-|x|) <= 1, so a polynomial does without the division of a logarithm */
 FG_INLINE V FG(softplus)(V x) {
     V power = FG(exp)(-FG(abs)(x)), apart = power - (S)0.5;
-    return N(at_least)(x, 0) + (power + power * power * (N(LOG1P_AT_HALF) + apart * POLYNOMIAL(apart, LOG1P)));
+    V rest = power * power * (N(LOG1P_AT_HALF) + apart * POLYNOMIAL(apart, LOG1P));
+    V low, high = N(fast_two_sum)(power, rest, &low);
+    return (N(at_least)(x, 0) + low) + high;
 }
 
 /* the lanes of the mask replaced by libm's values */
