@@ -372,7 +372,8 @@ FG_INLINE V N(log_to_base)(V x, S power, S power_low, S times, S times_low) {
     V rest = s * (half + z * POLYNOMIAL(z, LOG)) - half;
     V low, product = N(two_product)(f, N(splat)(times), &low);
     low += rest * times + (f * times_low + k * power_low);
-    return N(log_special)(k * power + (product + low), x);
+    V sum_low, sum = N(fast_two_sum)(k * power, product, &sum_low);
+    return N(log_special)(sum + (sum_low + low), x);
 }
 
 FG_INLINE V FG(log2)(V x) { return N(log_to_base)(x, 1, 0, N(LOG2_E), N(LOG2_E_LOW)); }
