@@ -25,7 +25,8 @@ UNARY = ["negative", "positive", "absolute", "fabs", "sign", "square", "exp", "e
     "tanh",
          "exp2", "isnan", "isfinite", "isinf", "logical_not", "reciprocal", "deg2rad", "rad2deg", "radians",
              "degrees",
-         "conjugate", "signbit", "sinh", "cosh", "arctan", "arcsinh", "cbrt", "floor", "ceil", "trunc", "rint"]  # fmt: skip
+         "conjugate", "signbit", "sinh", "cosh", "arctan", "arcsinh", "cbrt", "floor", "ceil", "trunc",
+             "rint"]  # fmt: skip
 POSITIVE = ["log", "log2", "log10", "log1p", "sqrt"]
 BELOW_1 = ["arcsin", "arccos", "arctanh"]
 BINARY = ["add", "subtract", "multiply", "divide", "true_divide", "maximum", "minimum", "less",
