@@ -7,14 +7,15 @@ FG_INLINE V TYPED(opaque)(V x) {
     return x;
 }
 
-/* `splat` and `arity` are constants where this is inlined, unless the operation is costly. */
+/* A repeated operand is new in each turn to the compiler: were parts of an operation moved out of the loop, the rest
+ * could be rounded in another way than where no operand repeats. */
+#define LOADED(p, bit, load) (splat & (bit) ? TYPED(opaque)(p##_splat) : (load))
+
+/* `splat` and `arity` are constants where this is inlined. */
 FG_INLINE void TYPED(rows)(const fg_rows *rows, void *const *operand, int arity, unsigned splat, TYPED(op) op) {
     const int64_t width = rows->width;
     T *out = operand[0];
     const T *a = operand[1], *b = arity > 1 ? operand[2] : a, *c = arity > 2 ? operand[3] : a;
-/* A repeated operand is new in each turn to the compiler: were parts of an operation moved out of the loop, the rest
- * could be rounded in another way than where no operand repeats. */
-#define LOADED(p, bit, load) (splat & (bit) ? TYPED(opaque)(p##_splat) : (load))
     for (int64_t r = 0; r < rows->n_rows; r++) {
         const V a_splat = splat & 1u ? SPLAT(*a) : (V){0};
         const V b_splat = arity > 1 && splat & 2u ? SPLAT(*b) : (V){0};
@@ -41,16 +42,45 @@ FG_INLINE void TYPED(rows)(const fg_rows *rows, void *const *operand, int arity,
         if (arity > 2)
             c += rows->stride[3];
     }
-#undef LOADED
 }
 
-#define ELEMENTARY(name, arity, expression)                                     \
-    static V TYPED(op_##name)(V a, V b, V c) {                                  \
-        (void)b, (void)c;                                                       \
-        return expression;                                                      \
-    }                                                                           \
-    static void TYPED(rows_##name)(const fg_rows *rows, void *const *operand) { \
-        TYPED(rows)(rows, operand, arity, rows->splat, TYPED(op_##name));       \
+/* The same for a costly operation of at most two operands, in one place of the code: whole vectors and the rest go
+ * through one loop, in whose registers the operation's constants stay. */
+FG_INLINE void TYPED(costly_rows)(const fg_rows *rows, void *const *operand, int arity, TYPED(op) op) {
+    const int64_t width = rows->width;
+    const unsigned splat = rows->splat;
+    T *out = operand[0];
+    const T *a = operand[1], *b = arity > 1 ? operand[2] : a;
+    for (int64_t r = 0; r < rows->n_rows; r++) {
+        const V a_splat = splat & 1u ? SPLAT(*a) : (V){0};
+        const V b_splat = arity > 1 && splat & 2u ? SPLAT(*b) : (V){0};
+        for (int64_t i = 0; i < width; i += N) {
+            const int64_t n = width - i;
+#define LOAD(p) (n < N ? TYPED(load_some)(p + i, n) : TYPED(load)(p + i))
+            V va = LOADED(a, 1u, LOAD(a)), vb = arity > 1 ? LOADED(b, 2u, LOAD(b)) : va;
+            V result = op(va, vb, va);
+#undef LOAD
+            if (n < N)
+                TYPED(store_some)(out + i, result, n);
+            else
+                TYPED(store)(out + i, result);
+        }
+        out += rows->stride[0];
+        a += rows->stride[1];
+        if (arity > 1)
+            b += rows->stride[2];
+    }
+}
+#undef LOADED
+
+#define ELEMENTARY(name, arity, expression)                                      \
+    _Static_assert((arity) <= 2, "a costly operation has two operands at most"); \
+    FG_INLINE V TYPED(op_##name)(V a, V b, V c) {                                \
+        (void)b, (void)c;                                                        \
+        return expression;                                                       \
+    }                                                                            \
+    static void TYPED(rows_##name)(const fg_rows *rows, void *const *operand) {  \
+        TYPED(costly_rows)(rows, operand, arity, TYPED(op_##name));              \
     }
 #define ELEMENTWISE(name, arity, expression)                                        \
     FG_INLINE V TYPED(op_##name)(V a, V b, V c) {                                   \

@@ -67,7 +67,24 @@ FG_INLINE vf32 pick_f32(vi32 m, vf32 u, vf32 v) { return (vf32)((m & (vi32)u) | 
 
 FG_INLINE vf64 fg_sqrt_f64(vf64 x) { FG_BODY(vf64, FG_X86(sqrt_pd)(x), vsqrtq_f64(x), __builtin_sqrt(x[i])); }
 FG_INLINE vf32 fg_sqrt_f32(vf32 x) { FG_BODY(vf32, FG_X86(sqrt_ps)(x), vsqrtq_f32(x), __builtin_sqrtf(x[i])); }
-FG_INLINE vf64 fg_floor_f64(vf64 x) { FG_BODY(vf64, FG_X86(floor_pd)(x), vrndmq_f64(x), __builtin_floor(x[i])); }
+
+/* to integers: down, up, towards zero, to the nearest (halves to the even one) */
+#if defined(__AVX512F__)
+#define FG_ROUND(type, x, how) _mm512_roundscale_##type(x, (how) | _MM_FROUND_NO_EXC)
+#elif defined(FG_X86)
+#define FG_ROUND(type, x, how) FG_X86(round_##type)(x, (how) | _MM_FROUND_NO_EXC)
+#endif
+#define FG_ROUNDING(name, how, neon)                                                   \
+    FG_INLINE vf64 fg_##name##_f64(vf64 x) {                                           \
+        FG_BODY(vf64, FG_ROUND(pd, x, how), neon##_f64(x), __builtin_##name(x[i]));    \
+    }                                                                                  \
+    FG_INLINE vf32 fg_##name##_f32(vf32 x) {                                           \
+        FG_BODY(vf32, FG_ROUND(ps, x, how), neon##_f32(x), __builtin_##name##f(x[i])); \
+    }
+FG_ROUNDING(floor, _MM_FROUND_TO_NEG_INF, vrndmq)
+FG_ROUNDING(ceil, _MM_FROUND_TO_POS_INF, vrndpq)
+FG_ROUNDING(trunc, _MM_FROUND_TO_ZERO, vrndq)
+FG_ROUNDING(rint, _MM_FROUND_TO_NEAREST_INT, vrndnq)
 
 /* the lesser and the greater of a limit and x; a NaN in x stays */
 FG_INLINE vf64 at_most_f64(vf64 x, double limit) {
@@ -151,6 +168,12 @@ FG_INLINE vf64 two_product_f64(vf64 a, vf64 b, vf64 *rest) {
     *rest = -residual_f64(product, a, b);
     return product;
 }
+FG_INLINE vf32 two_product_f32(vf32 a, vf32 b, vf32 *rest) {
+    vf32 product = a * b;
+    FG_OWN_VALUE(product);
+    *rest = -residual_f32(product, a, b);
+    return product;
+}
 
 /* a + b = sum + *rest exactly, for |a| >= |b| or a = 0 */
 FG_INLINE vf64 fast_two_sum_f64(vf64 a, vf64 b, vf64 *rest) {
@@ -219,6 +242,33 @@ FG_INLINE vf32 root_f32(vf32 x) {
 #else
     return fg_sqrt_f32(x);
 #endif
+}
+
+/* sqrt(x) = root + *low, the root rounded as well as can be, for an x well inside the range or 0 */
+FG_INLINE vf64 root_parts_f64(vf64 x, vf64 *low) {
+#if defined(__AVX512F__)
+    vf64 y = _mm512_rsqrt14_pd(at_least_f64(x, 0x1p-1000)), s = x * y, e = residual_f64(splat_f64(1), s, y);
+    vf64 half_inverse = y * (0.5 + e * 0.25);
+    s += s * e * (0.5 + e * 0.375);
+    s += residual_f64(x, s, s) * half_inverse;
+    *low = residual_f64(x, s, s) * half_inverse;
+#else
+    vf64 s = fg_sqrt_f64(x);
+    *low = residual_f64(x, s, s) * (0.5 / at_least_f64(s, 0x1p-500));
+#endif
+    return s;
+}
+FG_INLINE vf32 root_parts_f32(vf32 x, vf32 *low) {
+#if defined(__AVX512F__)
+    vf32 y = _mm512_rsqrt14_ps(at_least_f32(x, 0x1p-120f)), s = x * y, e = residual_f32(splat_f32(1), s, y);
+    s += s * e * 0.5f;
+    s += residual_f32(x, s, s) * (0.5f * y);
+    *low = residual_f32(x, s, s) * (0.5f * y);
+#else
+    vf32 s = fg_sqrt_f32(x);
+    *low = residual_f32(x, s, s) * (0.5f / at_least_f32(s, 0x1p-60f));
+#endif
+    return s;
 }
 
 /* the larger and the smaller of two vectors of integers */

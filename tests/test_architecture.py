@@ -15,7 +15,9 @@ CORE = ROOT / "csrc"
 PACKAGE = ROOT / "src" / "fastgrad"
 C_FILES = sorted([*CORE.glob("*.[ch]"), *CORE.glob("*.def")])
 
-KERNELS = ["kernels", "vec", "elementary"] + [f"kernel_{part}" for part in ("memory", "rows", "fold", "gemm", "step")]
+KERNELS = ["kernels", "vec", "elementary", "inverse", "division"] + [
+    f"kernel_{part}" for part in ("memory", "rows", "fold", "gemm", "step")
+]
 
 # Every file includes headers of its own floor's part or of lower floors only.
 C_FLOORS = [
@@ -29,7 +31,7 @@ C_FLOORS = [
 ]
 C_SIBLINGS = {  # what a part of a floor may use of its own floor
     "kernels": set(KERNELS),
-    "elementary": {"vec", "elementary"},
+    "elementary": {"vec", "elementary", "inverse", "division"},
     "cpu": {"kernels"},
     "plan": {"loop"},  # a plan's call may be a loop, whose body is a plan
     "loop": {"plan"},

@@ -45,7 +45,7 @@ REFERENCE = {
     "softplus": softplus,
 }
 FUSED = {"multiply_add", "multiply_subtract", "negative_multiply_add"}  # rounded once or twice
-ANY_ZERO = {"maximum", "minimum", "sign"}  # the sign of a zero is not NumPy's
+ANY_ZERO = {"maximum", "minimum", "fmax", "fmin", "sign"}  # the sign of a zero is not NumPy's
 
 
 def reference(op):
@@ -79,15 +79,38 @@ def always(value):
     return lambda x: mpmath.mpf(value)
 
 
+def within(least, fun, most):
+    """`fun` where it is defined, else NaN."""
+    return lambda x: fun(x) if least <= x <= most else mpmath.nan
+
+
+def logarithm(base):
+    return within(0, lambda x: mpmath.log(x, base) if x else mpmath.mpf("-inf"), mpmath.inf)
+
+
 EXACT = {
     "exp": limited(mpmath.exp, -2000, always(0), 2000, always("inf")),
     "expm1": limited(mpmath.expm1, -2000, always(-1), 2000, always("inf")),
-    "log": lambda x: mpmath.nan if x < 0 else mpmath.log(x) if x else mpmath.mpf("-inf"),
+    "exp2": limited(lambda x: mpmath.power(2, x), -2000, always(0), 2000, always("inf")),
+    "log": logarithm(mpmath.e),
+    "log2": logarithm(2),
+    "log10": logarithm(10),
+    "cbrt": lambda x: mpmath.sign(x) * mpmath.cbrt(abs(x)),
     "log1p": lambda x: mpmath.nan if x < -1 else mpmath.log1p(x) if x > -1 else mpmath.mpf("-inf"),
     "sin": mpmath.sin,
     "cos": mpmath.cos,
     "tan": mpmath.tan,
     "tanh": limited(mpmath.tanh, -200, always(-1), 200, always(1)),
+    "sinh": limited(mpmath.sinh, -2000, always("-inf"), 2000, always("inf")),
+    "cosh": limited(mpmath.cosh, -2000, always("inf"), 2000, always("inf")),
+    "arcsin": within(-1, mpmath.asin, 1),
+    "arccos": within(-1, mpmath.acos, 1),
+    "arctan": mpmath.atan,
+    "arcsinh": mpmath.asinh,
+    "arccosh": within(1, mpmath.acosh, mpmath.inf),
+    "arctanh": within(-1, lambda x: mpmath.atanh(x) if abs(x) < 1 else x * mpmath.inf, 1),
+    "arctan2": mpmath.atan2,
+    "hypot": mpmath.hypot,
     "softplus": limited(lambda x: mpmath.log1p(mpmath.exp(x)), -2000, always(0), 2000, lambda x: x),
     "sigmoid": limited(lambda x: 1 / (1 + mpmath.exp(-x)), -2000, always(0), 2000, always(1)),
     "logaddexp": exact_logaddexp,
@@ -248,9 +271,13 @@ def points(op, dtype):
         a = np.concatenate([abs(rng.normal(1, 0.5, 150)), 10.0 ** rng.uniform(low, top, 100), -np.arange(1.0, 30)])
         size = np.where(abs(np.log(abs(a))) > 1e-3, np.log(abs(a)), 1)
         b = np.concatenate([(rng.uniform(-2.4, 2.4, 250) * top / size[:250]), rng.integers(-30, 30, 29)])
-    else:
+    elif op == "logaddexp":
         a = np.concatenate([rng.normal(0, 3, 150), rng.uniform(-1000, 1000, 100)])
         b = a + rng.normal(0, 1, 250) * 10.0 ** rng.uniform(-8, 2, 250)
+    else:  # of two coordinates: in all directions, near and far
+        far = 10.0 ** rng.uniform(low + 3, top - 3, 100) * rng.choice([-1, 1], 100)
+        a = np.concatenate([rng.normal(0, 3, 300), far, far])
+        b = np.concatenate([rng.normal(0, 3, 300), far[::-1], far * rng.normal(0, 3, 100)])
     return [a.astype(dtype), b.astype(dtype)]
 
 
@@ -294,8 +321,9 @@ def test_elementary_function_is_within_2_ulp(op, dtype, isa):
 # ---- derivatives
 
 DIFFERENTIABLE = [op for op in ELEMENTWISE if op not in TRUTHS and op in PARTIALS] + ["where", "multiply_guarded"]
-POSITIVE = {"power", "log", "sqrt"}
-NO_COMPLEX = {"maximum", "minimum", "absolute", "sign", "logaddexp", "where"}
+POSITIVE = {"power", "log", "log2", "log10", "sqrt", "arccosh"}
+NO_COMPLEX = {"maximum", "minimum", "absolute", "sign", "logaddexp", "where", "cbrt", "hypot", "arctan2", "copysign"}
+NO_COMPLEX |= {"fmax", "fmin", "floor", "ceil", "trunc", "rint", "fmod", "remainder", "floor_divide"}
 
 
 @BOTH
@@ -306,6 +334,8 @@ def test_gradient_of_an_operation_is_its_derivative(op, dtype, isa):
     columns = [rng.uniform(0.2, 0.9, n) * (1 if op in POSITIVE else rng.choice([-1, 1], n)) for _ in range(arity)]
     if op == "where":
         columns[0] = (columns[0] > 0).astype(float)
+    if op == "arccosh":
+        columns[0] += 1
     weights = rng.normal(size=n)
 
     def loss(*nodes):

@@ -38,7 +38,8 @@ def recurrence():
     return Loop(Graph((carry, row, whole), (after, made)), 5, 2, 1)
 
 
-POSITIVE = {"power", "log", "log1p", "sqrt", "divide"}
+POSITIVE = {"power", "log", "log2", "log10", "log1p", "sqrt", "divide"}
+BELOW_1 = {"arcsin", "arccos", "arctanh"}
 PICK = (Frozen(np.array([4, 0, 4, 11, 2, 7])), (2, 3))
 # op: (shapes of the operands, attributes)
 EXAMPLES = {
@@ -72,6 +73,10 @@ def example(op):
     arguments = [positive(*s) if op in POSITIVE else spaced(*s) + 0.1 * i for i, s in enumerate(shapes)]
     if op == "tan":
         arguments[0] /= 2  # clear of the pole
+    if op in BELOW_1:
+        arguments[0] /= 3
+    if op == "arccosh":
+        arguments[0] = 1.3 + abs(arguments[0])
     return Graph(inputs, (builder.make(op, inputs, attributes),)), arguments
 
 
@@ -210,6 +215,45 @@ def test_logaddexp_is_stable_at_infinity_and_curved_at_a_tie():
     graph = value_and_gradient(trace(np.logaddexp, [Input(()), Input(())]), [0])
     second = value_and_gradient(Graph(graph.inputs, graph.outputs[1:]), [0])
     assert evaluate(second, 0.7, 0.7) == [0.5, 0.25]
+
+
+def test_the_greater_and_the_lesser_number_leave_nan_out():
+    nan = np.nan
+    for fun, right in ((np.fmax, [0.5, 0, 1, 1, 0]), (np.fmin, [0.5, 1, 0, 1, 0])):
+        np.testing.assert_array_equal(gradient(total(fun), [1.0, 1, 2, 3, nan], [1.0, 2, 1, nan, 3]), right)
+
+
+def test_steps_are_flat_and_remainders_have_their_slope():
+    for fun in (np.floor, np.ceil, np.trunc, np.rint, lambda x: x // 0.3, lambda x: 2 // x):
+        assert gradient(fun, 1.7) == 0
+    assert gradient(np.remainder, -7.0, 3.0) == gradient(np.fmod, -7.0, 3.0) == 1
+    assert gradient(lambda b, a: np.remainder(a, b), 3.0, -7.0) == 3
+    assert gradient(lambda b, a: np.fmod(a, b), 3.0, -7.0) == 2
+    np.testing.assert_array_equal(gradient(total(np.copysign), [2.0, -2, 2, -2], [1.0, 1, -1, -0.0]), [1, -1, -1, 1])
+    np.testing.assert_array_equal(gradient(total(lambda x: np.modf(x)[0]), [1.0, -2.5]), [1, 1])
+
+
+def test_inverse_functions_keep_accuracy_next_to_their_singular_points():
+    near = 1 - 2.0**-40
+    right = 1 / np.sqrt(2.0**-40 * (2 - 2.0**-40))
+    np.testing.assert_allclose(gradient(np.arcsin, near), right, rtol=1e-15)
+    np.testing.assert_allclose(gradient(np.arccos, -near), -right, rtol=1e-15)
+    np.testing.assert_allclose(gradient(np.arctanh, near), right**2, rtol=1e-15)
+    np.testing.assert_allclose(gradient(np.arccosh, 1 + 2.0**-40), 1 / np.sqrt(2.0**-40 * (2 + 2.0**-40)), rtol=1e-15)
+    assert gradient(np.arcsin, 1.0) == gradient(np.arctanh, 1.0) == np.inf
+    np.testing.assert_allclose(gradient(np.arccosh, 1e200), 1e-200, rtol=1e-15)
+    np.testing.assert_allclose(gradient(np.arcsinh, -1e200), 1e-200, rtol=1e-15)
+    np.testing.assert_allclose(gradient(np.cbrt, -8e-300), 1 / (3 * 4e-200), rtol=1e-15)
+
+
+def test_distances_and_angles_neither_over_nor_underflow():
+    assert gradient(np.hypot, 0.0, 0.0) == 0
+    for size in (1e-200, 1.0, 1e200):
+        np.testing.assert_allclose(gradient(np.hypot, 3 * size, 4 * size), 0.6, rtol=1e-15)
+        np.testing.assert_allclose(gradient(np.arctan2, 3 * size, -4 * size), -0.16 / size, rtol=1e-15)
+        np.testing.assert_allclose(
+            gradient(lambda x, y: np.arctan2(y, x), -4 * size, 3 * size), -0.12 / size, rtol=1e-15
+        )
 
 
 def test_products_survive_zeros_at_first_and_second_order():

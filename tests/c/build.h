@@ -268,6 +268,14 @@ static inline double oracle_sigmoid(double a) { return 1 / (1 + exp(-a)); }
 static inline double oracle_logaddexp(double a, double b) {
     return a == b ? a + log(2.0) : fmax(a, b) + log1p(exp(-fabs(a - b)));
 }
+static inline double oracle_remainder(double a, double b) {
+    double rest = fmod(a, b);
+    return rest == 0 ? copysign(rest, b) : (rest < 0) != (b < 0) ? rest + b : rest;
+}
+static inline double oracle_floor_divide(double a, double b) {
+    const double rest = fmod(a, b), whole = (a - rest) / b - (rest != 0 && (rest < 0) != (b < 0));
+    return b == 0 ? a / b : whole == 0 ? copysign(0, a / b) : round(whole);
+}
 #define oracle_pow pow
 #define oracle_exp exp
 #define oracle_expm1 expm1
@@ -277,6 +285,26 @@ static inline double oracle_logaddexp(double a, double b) {
 #define oracle_cos cos
 #define oracle_tan tan
 #define oracle_tanh tanh
+#define oracle_exp2 exp2
+#define oracle_log2 log2
+#define oracle_log10 log10
+#define oracle_cbrt cbrt
+#define oracle_hypot hypot
+#define oracle_asin asin
+#define oracle_acos acos
+#define oracle_atan atan
+#define oracle_atan2 atan2
+#define oracle_sinh sinh
+#define oracle_cosh cosh
+#define oracle_asinh asinh
+#define oracle_acosh acosh
+#define oracle_atanh atanh
+#define oracle_fmod fmod
+#define oracle_floor floor
+#define oracle_ceil ceil
+#define oracle_trunc trunc
+#define oracle_rint rint
+#define oracle_copysign copysign
 
 #define K(x) ((double)(x))
 #define TRUTH(m) ((m) ? 1.0 : 0.0)

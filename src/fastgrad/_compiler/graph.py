@@ -63,7 +63,7 @@ TRUTHS = frozenset(
     ]
 )
 # fmt: on
-KEEPS_TRUTH = frozenset(["copy", "maximum", "minimum", "absolute"])  # truth values in, truth values out
+KEEPS_TRUTH = frozenset(["copy", "maximum", "minimum", "fmax", "fmin", "absolute"])  # truth values in, truth values out
 NUMBERS = frozenset(["sum", "prod", "dot", "matmul", "index_add", "scatter_add", "scan"])  # numbers, whatever comes in
 VIEWS = frozenset(["reshape", "transpose", "broadcast", "slice"])
 SPREADS = frozenset(["reshape", "broadcast", "cast"])  # where one number goes in, the same comes out
@@ -394,11 +394,13 @@ def _binary(op: str) -> Callable[[Operand, Operand], Node]:
 
 
 sqrt, exp, log, sin, cos = map(_unary, ("sqrt", "exp", "log", "sin", "cos"))
-sigmoid, softplus = map(_unary, ("sigmoid", "softplus"))
-absolute, sign, isfinite = map(_unary, ("absolute", "sign", "isfinite"))
+sigmoid, softplus, sinh, cosh = map(_unary, ("sigmoid", "softplus", "sinh", "cosh"))
+absolute, sign, trunc, isfinite, isnan = map(_unary, ("absolute", "sign", "trunc", "isfinite", "isnan"))
 less, greater, equal, not_equal = map(_binary, ("less", "greater", "equal", "not_equal"))
 maximum, minimum, logical_or, logaddexp = map(_binary, ("maximum", "minimum", "logical_or", "logaddexp"))
-multiply_guarded = _binary("multiply_guarded")
+multiply_guarded, hypot, copysign, floor_divide = map(
+    _binary, ("multiply_guarded", "hypot", "copysign", "floor_divide")
+)
 
 
 def where(condition: Node, a: Operand, b: Operand) -> Node:

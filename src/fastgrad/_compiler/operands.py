@@ -206,6 +206,8 @@ ON_TRUTHS: dict[str, str | None] = {
     "multiply": "logical_and",
     "maximum": "logical_or",
     "minimum": "logical_and",
+    "fmax": "logical_or",
+    "fmin": "logical_and",
     "absolute": "copy",
     "subtract": None,
     "negative": None,

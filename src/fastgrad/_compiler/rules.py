@@ -23,14 +23,19 @@ from .graph import (
     broadcast,
     cast,
     concatenate,
+    copysign,
     cos,
+    cosh,
     equal,
     filled,
+    floor_divide,
     full_slices,
     gather,
     greater,
+    hypot,
     index_add,
     isfinite,
+    isnan,
     less,
     log,
     logical_or,
@@ -44,10 +49,13 @@ from .graph import (
     sigmoid,
     sign,
     sin,
+    sinh,
     slice_axis,
     slices,
     spread,
+    sqrt,
     transpose,
+    trunc,
     uniform,
     where,
 )
@@ -72,6 +80,22 @@ def _weight(a: Node, b: Node) -> Node:
     if any(math.isfinite(c) for c in (uniform(a), uniform(b)) if c is not None):
         return sigmoid(a - b)
     return sigmoid(where(logical_or(isfinite(a), not_equal(a, b)), a - b, 0.0))
+
+
+def _by_distance(a: Node, y: Node) -> Node:
+    """a / y for the distance y of a point from 0, which has the subgradient 0 there."""
+    return a / where(equal(y, 0.0), 1.0, y)
+
+
+def _turn(a: Node, b: Node) -> tuple[Partial, ...]:
+    """Of the angle of (b, a): their distance from 0 neither over- nor underflows, as its square would."""
+    y = hypot(a, b)
+    return (b / y) / y, -((a / y) / y)
+
+
+def _chosen(a: Node, b: Node, wins: Node) -> Node:
+    """1 where fmax or fmin is `a`: it wins, or b is NaN; half at a tie."""
+    return where(equal(a, b), 0.5, logical_or(wins, isnan(b)))
 
 
 # at a tie, maximum and minimum share the adjoint: half to each
@@ -100,17 +124,41 @@ PARTIALS: dict[str, Callable[..., tuple[Partial, ...]]] = {
     "isfinite": lambda a, y: (None,),
     "maximum": lambda a, b, y: (where(equal(a, b), 0.5, greater(a, b)), where(equal(a, b), 0.5, less(a, b))),
     "minimum": lambda a, b, y: (where(equal(a, b), 0.5, less(a, b)), where(equal(a, b), 0.5, greater(a, b))),
+    "fmax": lambda a, b, y: (_chosen(a, b, greater(a, b)), _chosen(b, a, greater(b, a))),
+    "fmin": lambda a, b, y: (_chosen(a, b, less(a, b)), _chosen(b, a, less(b, a))),
+    "floor": lambda a, y: (None,),
+    "ceil": lambda a, y: (None,),
+    "trunc": lambda a, y: (None,),
+    "rint": lambda a, y: (None,),
+    "fmod": lambda a, b, y: (1.0, -trunc(a / b)),
+    "remainder": lambda a, b, y: (1.0, -floor_divide(a, b)),
+    "floor_divide": lambda a, b, y: (None, None),
+    "copysign": lambda a, b, y: (sign(a) * copysign(1.0, b), None),
     "absolute": lambda a, y: (sign(a),),
     "sign": lambda a, y: (None,),
     "sqrt": lambda a, y: (0.5 / y,),
+    "cbrt": lambda a, y: (1 / (3.0 * (y * y)),),
+    "hypot": lambda a, b, y: (_by_distance(a, y), _by_distance(b, y)),
     "exp": lambda a, y: (y,),
+    "exp2": lambda a, y: (math.log(2) * y,),
     "expm1": lambda a, y: (y + 1,),
     "log": lambda a, y: (1 / a,),
+    "log2": lambda a, y: (1 / math.log(2) / a,),
+    "log10": lambda a, y: (1 / math.log(10) / a,),
     "log1p": lambda a, y: (1 / (1 + a),),
     "sin": lambda a, y: (cos(a),),
     "cos": lambda a, y: (-sin(a),),
     "tan": lambda a, y: (1 + y * y,),
+    "arcsin": lambda a, y: (1 / sqrt((1 - a) * (1 + a)),),
+    "arccos": lambda a, y: (-1 / sqrt((1 - a) * (1 + a)),),
+    "arctan": lambda a, y: (1 / (1 + a * a),),
+    "arctan2": lambda a, b, y: _turn(a, b),
+    "sinh": lambda a, y: (cosh(a),),
+    "cosh": lambda a, y: (sinh(a),),
     "tanh": lambda a, y: (1 - y * y,),
+    "arcsinh": lambda a, y: (1 / hypot(1.0, a),),
+    "arccosh": lambda a, y: (1 / (sqrt(a - 1) * sqrt(a + 1)),),
+    "arctanh": lambda a, y: (1 / ((1 - a) * (1 + a)),),
     "sigmoid": lambda a, y: (y * (1 - y),),
     "softplus": lambda a, y: (sigmoid(a),),
     "logaddexp": lambda a, b, y: (_weight(a, b), _weight(b, a)),

@@ -100,6 +100,12 @@ def heaviside(a: Node, b: Node) -> Node:
     return where(graph.equal(a, 0.0), b, step)
 
 
+def modf(a: Any) -> tuple[Node, Node]:
+    whole = elementwise("trunc", a)
+    is_infinite = elementwise("equal", elementwise("absolute", a), math.inf)
+    return where(is_infinite, 0.0, elementwise("subtract", a, whole)), whole
+
+
 UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
     getattr(np, name): functools.partial(elementwise, name)
     for name in ELEMENTWISE
@@ -112,7 +118,6 @@ UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
     np.positive: as_node,
     np.conjugate: as_node,
     np.fabs: functools.partial(elementwise, "absolute"),
-    np.exp2: lambda a: elementwise("power", 2.0, a),
     np.isinf: lambda a: elementwise("equal", elementwise("absolute", a), math.inf),
     np.deg2rad: lambda a: elementwise("multiply", a, math.pi / 180),
     np.radians: lambda a: elementwise("multiply", a, math.pi / 180),
@@ -127,23 +132,14 @@ UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
     np.bitwise_or: bitwise("|", "logical_or"),
     np.bitwise_xor: bitwise("^", "not_equal"),
     np.invert: bitwise("~", "logical_not"),
+    np.divmod: lambda a, b: (elementwise("floor_divide", a, b), elementwise("remainder", a, b)),
+    np.modf: modf,
     np.matmul: matmul,
 }
 
-# what to write instead of functions left out: by a formula they would miss the accuracy of the others
+# what to write instead of functions left out
 CURES: dict[Any, str] = {
-    np.floor_divide: "x / y, or np.where for the pieces",
-    np.remainder: "np.where for the pieces",
-    np.log2: "np.log(x) / np.log(2.0)",
-    np.log10: "np.log(x) / np.log(10.0)",
-    np.sinh: "(np.exp(x) - np.exp(-x)) / 2",
-    np.cosh: "(np.exp(x) + np.exp(-x)) / 2",
-    np.hypot: "np.sqrt(x * x + y * y)",
-    np.fmax: "np.maximum(x, y), which passes NaN on",
-    np.fmin: "np.minimum(x, y), which passes NaN on",
     np.cumsum: "np.stack of running sums, or a product with np.tril(np.ones((n, n)))",
-    np.floor: "a constant: it has no derivative",
-    np.ceil: "a constant: it has no derivative",
     np.array_equal: "np.all(a == b) for the same shapes",
     np.array_equiv: "np.all(a == b)",
     np.fill_diagonal: "np.where(np.eye(n, dtype=bool), value, a)",
@@ -202,6 +198,16 @@ def sinc(x: Any) -> Node:
     terms = [(-1) ** k / math.factorial(2 * k + 1) for k in range(10)][::-1]
     series = horner([graph.filled(y, term) for term in terms], squared)
     return graph.where(is_near, series, graph.sin(y) / graph.where(is_near, 1.0, y))
+
+
+@numpy_function(np.round, np.around)
+def round_(a: Any, decimals: Any = 0, out: Any = None) -> Any:
+    refuse(out=out)
+    scale = 10.0 ** abs(operator.index(decimals))
+    there, back = ("multiply", "divide") if decimals >= 0 else ("divide", "multiply")
+    if scale == 1:
+        return elementwise("rint", a)
+    return elementwise(back, elementwise("rint", elementwise(there, a, scale)), scale)
 
 
 @numpy_function(np.nan_to_num)
@@ -373,6 +379,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "conj": lambda a: a, "conjugate": lambda a: a, "copy": lambda a, order="C": a,
     "diagonal": FUNCTIONS[np.diagonal], "dot": dot, "flatten": ravel, "max": max_, "mean": mean, "min": min_,
     "prod": prod, "ravel": ravel, "repeat": FUNCTIONS[np.repeat], "reshape": _spread_arguments(reshape),
+    "round": round_,
     "searchsorted": searchsorted, "squeeze": squeeze, "std": std, "sum": sum_, "swapaxes": swapaxes, "take": take,
     "trace": trace, "transpose": _spread_arguments(transpose), "var": var,
 }  # fmt: skip

@@ -175,6 +175,15 @@ class Traced:
             "build the result with np.stack, np.concatenate or np.where",
         )
 
+    def __round__(self, digits: Any = None) -> Traced:
+        return _call(METHODS["round"], (self, digits or 0))
+
+    def __divmod__(self, other: Any) -> tuple[Any, Any]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> tuple[Any, Any]:
+        return other // self, other % self
+
     # ---- NumPy's protocols
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
@@ -390,10 +399,6 @@ def _in_place(operation: Callable[[Traced, Any], Any]) -> Callable[[Traced, Any]
     return method
 
 
-def _refused(ufunc: np.ufunc) -> Callable[[Traced, Any], NoReturn]:
-    return lambda self, other: self.__array_ufunc__(ufunc, "__call__", self, other)
-
-
 def _method(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     def method(self: Traced, *args: Any, **options: Any) -> Any:
         return _call(function, (self, *args), options)
@@ -404,7 +409,7 @@ def _method(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 for _symbol, _ufunc in {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "pow": np.power,
-    "matmul": np.matmul,
+    "matmul": np.matmul, "mod": np.remainder, "floordiv": np.floor_divide,
     "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
 }.items():  # fmt: skip
     setattr(Traced, f"__{_symbol}__", _operator(_ufunc, False))
@@ -415,14 +420,14 @@ for _symbol, _ufunc in {
     "ne": np.not_equal,
 }.items():  # fmt: skip
     setattr(Traced, f"__{_symbol}__", _operator(_ufunc, False))
-for _symbol, _ufunc in {"floordiv": np.floor_divide, "mod": np.remainder}.items():
-    setattr(Traced, f"__{_symbol}__", _refused(_ufunc))
-    setattr(Traced, f"__r{_symbol}__", _refused(_ufunc))
 for _symbol, _ufunc in {
     "neg": np.negative,
     "pos": np.positive,
     "abs": np.absolute,
     "invert": np.invert,
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "trunc": np.trunc,
 }.items():
     setattr(Traced, f"__{_symbol}__", _method(UFUNCS[_ufunc], _symbol))
 for _symbol, _function in METHODS.items():
