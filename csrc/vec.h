@@ -151,6 +151,12 @@ FG_INLINE vf64 two_product_f64(vf64 a, vf64 b, vf64 *rest) {
     *rest = -residual_f64(product, a, b);
     return product;
 }
+FG_INLINE vf32 two_product_f32(vf32 a, vf32 b, vf32 *rest) {
+    vf32 product = a * b;
+    FG_OWN_VALUE(product);
+    *rest = -residual_f32(product, a, b);
+    return product;
+}
 
 /* a + b = sum + *rest exactly, for |a| >= |b| or a = 0 */
 FG_INLINE vf64 fast_two_sum_f64(vf64 a, vf64 b, vf64 *rest) {

@@ -28,7 +28,7 @@ def positive(*shape):
     return 0.3 + RNG.random(shape)
 
 
-POSITIVE = {"power", "log", "log1p", "sqrt", "divide"}
+POSITIVE = {"power", "log", "log1p", "sqrt", "divide", "gammaln", "digamma", "trigamma", "zeta"}
 PICK = (Frozen(np.array([4, 0, 4, 11, 2, 7])), (2, 3))
 # op: (shapes of the operands, attributes)
 EXAMPLES = {
@@ -59,6 +59,8 @@ def example(op):
     inputs = tuple(builder.input(shape, FLOAT64) for shape in shapes)
     # operands a tenth apart: differences must not cross a tie
     arguments = [positive(*s) if op in POSITIVE else spaced(*s) + 0.1 * i for i, s in enumerate(shapes)]
+    if op == "zeta":
+        arguments[0] += 1.5
     if op == "tan":
         arguments[0] /= 2  # clear of the pole
     return Graph(inputs, (builder.make(op, inputs, attributes),)), arguments
@@ -72,6 +74,8 @@ def scalar(graph, weights):
 
 def check(graph, arguments, tolerance=1e-7):
     directions = [RNG.standard_normal(np.shape(x)) for x in arguments]
+    if any(node.op == "zeta" and node.inputs[0] is graph.inputs[0] for node in graph.nodes):
+        directions[0] *= 0  # its order is never differentiated
     value, *gradients = evaluate(value_and_gradient(graph, range(len(arguments))), *arguments)
     measured = directional(lambda *args: evaluate(graph, *args)[0], arguments, directions)
     found = sum(np.sum(d * gradient) for d, gradient in zip(directions, gradients, strict=True))

@@ -376,10 +376,11 @@ def _binary(op: str) -> Callable[[Operand, Operand], Node]:
 
 sqrt, exp, log, sin, cos = map(_unary, ("sqrt", "exp", "log", "sin", "cos"))
 sigmoid, softplus = map(_unary, ("sigmoid", "softplus"))
+digamma, trigamma = map(_unary, ("digamma", "trigamma"))
 absolute, sign, isfinite = map(_unary, ("absolute", "sign", "isfinite"))
 less, greater, equal, not_equal = map(_binary, ("less", "greater", "equal", "not_equal"))
 maximum, minimum, logical_or, logaddexp = map(_binary, ("maximum", "minimum", "logical_or", "logaddexp"))
-multiply_guarded = _binary("multiply_guarded")
+multiply_guarded, zeta = map(_binary, ("multiply_guarded", "zeta"))
 
 
 def where(condition: Node, a: Operand, b: Operand) -> Node:

@@ -24,7 +24,9 @@ from .graph import (
     cast,
     concatenate,
     cos,
+    digamma,
     equal,
+    exp,
     filled,
     full_slices,
     gather,
@@ -48,9 +50,13 @@ from .graph import (
     slices,
     spread,
     transpose,
+    trigamma,
     uniform,
     where,
+    zeta,
 )
+
+TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
 
 Partial = Operand | None  # None: the derivative is zero everywhere
 
@@ -114,6 +120,13 @@ PARTIALS: dict[str, Callable[..., tuple[Partial, ...]]] = {
     "sigmoid": lambda a, y: (y * (1 - y),),
     "softplus": lambda a, y: (sigmoid(a),),
     "logaddexp": lambda a, b, y: (_weight(a, b), _weight(b, a)),
+    "erf": lambda a, y: (TWO_OVER_ROOT_PI * exp(-(a * a)),),
+    "erfc": lambda a, y: (-TWO_OVER_ROOT_PI * exp(-(a * a)),),
+    "erfcx": lambda a, y: (2.0 * a * y - TWO_OVER_ROOT_PI,),
+    "gammaln": lambda a, y: (digamma(a),),
+    "digamma": lambda a, y: (trigamma(a),),
+    "trigamma": lambda a, y: (-2.0 * zeta(3.0, a),),
+    "zeta": lambda s, q, y: (None, -(s * zeta(s + 1.0, q))),  # s is never traced
 }
 
 
