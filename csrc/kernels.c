@@ -7,6 +7,7 @@
 #include "vec.h"
 
 #include "elementary.h"
+#include "special.h"
 
 #define PASTE(a, b) PASTE_(a, b)
 #define PASTE_(a, b) a##b

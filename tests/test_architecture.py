@@ -15,7 +15,7 @@ CORE = ROOT / "csrc"
 PACKAGE = ROOT / "src" / "fastgrad"
 C_FILES = sorted([*CORE.glob("*.[ch]"), *CORE.glob("*.def")])
 
-KERNELS = ["kernels", "vec", "elementary", "inverse", "division"] + [
+KERNELS = ["kernels", "vec", "elementary", "inverse", "division", "special"] + [
     f"kernel_{part}" for part in ("memory", "rows", "fold", "gemm", "step")
 ]
 
@@ -32,6 +32,7 @@ C_FLOORS = [
 C_SIBLINGS = {  # what a part of a floor may use of its own floor
     "kernels": set(KERNELS),
     "elementary": {"vec", "elementary", "inverse", "division"},
+    "special": {"elementary", "special"},
     "cpu": {"kernels"},
     "plan": {"loop"},  # a plan's call may be a loop, whose body is a plan
     "loop": {"plan"},

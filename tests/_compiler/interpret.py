@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import scipy.special
 
 import fastgrad as fg
 from fastgrad._compiler.graph import ELEMENTWISE, Graph
@@ -52,6 +53,13 @@ MEANING: dict[str, Callable[..., np.ndarray]] = {
     "multiply_guarded": lambda a, b: np.where(a == 0, 0, a * b),
     "sigmoid": sigmoid,
     "softplus": lambda a: np.logaddexp(0.0, a),
+    "erf": scipy.special.erf,
+    "erfc": scipy.special.erfc,
+    "erfcx": scipy.special.erfcx,
+    "gammaln": scipy.special.gammaln,
+    "digamma": scipy.special.digamma,
+    "trigamma": lambda a: scipy.special.zeta(2, a),
+    "zeta": lambda s, q: scipy.special.zeta(s, np.where(q < 0, np.nan, q)),
     "isnan": lambda a: truth(np.isnan(a), a),
     "isfinite": lambda a: truth(np.isfinite(a), a),
     "logical_not": lambda a: truth(a == 0, a),

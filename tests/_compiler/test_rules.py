@@ -38,7 +38,7 @@ def recurrence():
     return Loop(Graph((carry, row, whole), (after, made)), 5, 2, 1)
 
 
-POSITIVE = {"power", "log", "log2", "log10", "log1p", "sqrt", "divide"}
+POSITIVE = {"power", "log", "log2", "log10", "log1p", "sqrt", "divide", "gammaln", "digamma", "trigamma", "zeta"}
 BELOW_1 = {"arcsin", "arccos", "arctanh"}
 PICK = (Frozen(np.array([4, 0, 4, 11, 2, 7])), (2, 3))
 # op: (shapes of the operands, attributes)
@@ -71,6 +71,8 @@ def example(op):
     inputs = tuple(builder.input(shape, FLOAT64) for shape in shapes)
     # operands a tenth apart: differences must not cross a tie
     arguments = [positive(*s) if op in POSITIVE else spaced(*s) + 0.1 * i for i, s in enumerate(shapes)]
+    if op == "zeta":
+        arguments[0] += 1.5
     if op == "tan":
         arguments[0] /= 2  # clear of the pole
     if op in BELOW_1:
@@ -88,6 +90,8 @@ def scalar(graph, weights):
 
 def check(graph, arguments, tolerance=1e-7):
     directions = [RNG.standard_normal(np.shape(x)) for x in arguments]
+    if any(node.op == "zeta" and node.inputs[0] is graph.inputs[0] for node in graph.nodes):
+        directions[0] *= 0  # its order is never differentiated
     value, *gradients = evaluate(value_and_gradient(graph, range(len(arguments))), *arguments)
     measured = directional(lambda *args: evaluate(graph, *args)[0], arguments, directions)
     found = sum(np.sum(d * gradient) for d, gradient in zip(directions, gradients, strict=True))

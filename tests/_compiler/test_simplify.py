@@ -152,10 +152,11 @@ def test_dead_code_goes_and_unused_inputs_stay():
 
 def test_every_rule_belongs_to_an_operation_and_every_elementwise_one_folds():
     assert set(RULES) <= set(ELEMENTWISE) | set(g.INFER)
-    assert set(NUMPY) == set(ELEMENTWISE)
+    special = {"erf", "erfc", "erfcx", "gammaln", "digamma", "trigamma", "zeta"}  # nothing in NumPy to fold them with
+    assert set(NUMPY) == set(ELEMENTWISE) - special
 
 
-@pytest.mark.parametrize("op", sorted(ELEMENTWISE))
+@pytest.mark.parametrize("op", sorted(NUMPY))
 def test_folding_computes_what_the_oracle_computes(op):
     builder = Builder()
     operands = tuple(builder.constant(np.array([0.5, 2.0, 0.0]) + i) for i in range(ELEMENTWISE[op]))

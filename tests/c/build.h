@@ -9,6 +9,8 @@
 
 #include "fastgrad.h"
 
+#include "special.h"
+
 /* ---- random numbers ------------------------------------------------------------------------------------- */
 
 typedef struct {

@@ -394,12 +394,14 @@ def _binary(op: str) -> Callable[[Operand, Operand], Node]:
 
 
 sqrt, exp, log, sin, cos = map(_unary, ("sqrt", "exp", "log", "sin", "cos"))
-sigmoid, softplus, sinh, cosh = map(_unary, ("sigmoid", "softplus", "sinh", "cosh"))
+sigmoid, softplus, sinh, cosh, digamma, trigamma = map(
+    _unary, ("sigmoid", "softplus", "sinh", "cosh", "digamma", "trigamma")
+)
 absolute, sign, trunc, isfinite, isnan = map(_unary, ("absolute", "sign", "trunc", "isfinite", "isnan"))
 less, greater, equal, not_equal = map(_binary, ("less", "greater", "equal", "not_equal"))
 maximum, minimum, logical_or, logaddexp = map(_binary, ("maximum", "minimum", "logical_or", "logaddexp"))
-multiply_guarded, hypot, copysign, floor_divide = map(
-    _binary, ("multiply_guarded", "hypot", "copysign", "floor_divide")
+multiply_guarded, hypot, copysign, floor_divide, zeta = map(
+    _binary, ("multiply_guarded", "hypot", "copysign", "floor_divide", "zeta")
 )
 
 

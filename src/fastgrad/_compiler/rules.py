@@ -26,7 +26,9 @@ from .graph import (
     copysign,
     cos,
     cosh,
+    digamma,
     equal,
+    exp,
     filled,
     floor_divide,
     full_slices,
@@ -55,10 +57,14 @@ from .graph import (
     spread,
     sqrt,
     transpose,
+    trigamma,
     trunc,
     uniform,
     where,
+    zeta,
 )
+
+TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
 
 Partial = Operand | None  # None: the derivative is zero everywhere
 
@@ -162,6 +168,13 @@ PARTIALS: dict[str, Callable[..., tuple[Partial, ...]]] = {
     "sigmoid": lambda a, y: (y * (1 - y),),
     "softplus": lambda a, y: (sigmoid(a),),
     "logaddexp": lambda a, b, y: (_weight(a, b), _weight(b, a)),
+    "erf": lambda a, y: (TWO_OVER_ROOT_PI * exp(-(a * a)),),
+    "erfc": lambda a, y: (-TWO_OVER_ROOT_PI * exp(-(a * a)),),
+    "erfcx": lambda a, y: (2.0 * a * y - TWO_OVER_ROOT_PI,),
+    "gammaln": lambda a, y: (digamma(a),),
+    "digamma": lambda a, y: (trigamma(a),),
+    "trigamma": lambda a, y: (-2.0 * zeta(3.0, a),),
+    "zeta": lambda s, q, y: (None, -(s * zeta(s + 1.0, q))),  # s is never traced
 }
 
 

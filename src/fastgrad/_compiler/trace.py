@@ -19,6 +19,7 @@ from . import tree
 from .graph import FLOAT32, FLOAT64, Builder, Graph, Node, Shape, ancestors
 from .layout import broadcast_to, index
 from .operands import FUNCTIONS, NO_VALUE
+from .special import UFUNCS_OF_SCIPY, is_scipys
 from .surface import CURES, METHOD_CURES, METHODS, UFUNC_METHODS, UFUNCS, VIEWS, with_dtype
 
 
@@ -194,8 +195,12 @@ class Traced:
             )
         table = UFUNC_METHODS.get(method, {})
         function = table.get(ufunc)
+        if function is None and method == "__call__" and is_scipys(ufunc):
+            function = UFUNCS_OF_SCIPY.get(ufunc.__name__)
         if function is None:
             name = ufunc.__name__ + ("" if method == "__call__" else f".{method}")
+            if is_scipys(ufunc):
+                raise trace_error(f"scipy.special.{name} cannot be traced", nearest(name, UFUNCS_OF_SCIPY))
             _unknown(name, CURES.get(ufunc), [known.__name__ for known in table])
         if method == "reduce":
             options.setdefault("axis", 0)
