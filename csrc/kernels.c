@@ -35,6 +35,8 @@
 #include "kernel_rows.h"
 #include "kernel_fold.h"
 #include "kernel_gemm.h"
+#include "kernel_along.h"
+#include "kernel_linalg.h"
 #include "kernel_step.h"
 #undef T
 #undef V
@@ -53,6 +55,8 @@
 #include "kernel_rows.h"
 #include "kernel_fold.h"
 #include "kernel_gemm.h"
+#include "kernel_along.h"
+#include "kernel_linalg.h"
 #include "kernel_step.h"
 #undef TYPED
 
@@ -71,6 +75,11 @@ const fg_kernels PASTE(fg_kernels_, FG_ISA) = {
 #define REDUCTION(name, identity, expression) [FG_OP_##name] = BOTH(fold_##name),
 #include "ops.def"
             [FG_OP_dot] = BOTH(fold_dot),
+        },
+    .core =
+        {
+#define GENERALISED(name, arity, axes, out, a, b) [FG_OP_##name] = BOTH(core_##name),
+#include "ops.def"
         },
     .gemm = BOTH(gemm),
     .chain = BOTH(chain),

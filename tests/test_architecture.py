@@ -15,7 +15,9 @@ CORE = ROOT / "csrc"
 PACKAGE = ROOT / "src" / "fastgrad"
 C_FILES = sorted([*CORE.glob("*.[ch]"), *CORE.glob("*.def")])
 
-KERNELS = ["kernels", "vec", "elementary"] + [f"kernel_{part}" for part in ("memory", "rows", "fold", "gemm", "step")]
+KERNELS = ["kernels", "vec", "elementary"] + [
+    f"kernel_{part}" for part in ("memory", "rows", "fold", "gemm", "along", "linalg", "step")
+]
 
 # Every file includes headers of its own floor's part or of lower floors only.
 C_FLOORS = [
