@@ -68,7 +68,7 @@ typedef enum {
     FG_N_OPS
 } fg_op;
 
-typedef enum { FG_ELEMENTWISE, FG_REDUCTION, FG_STRUCTURAL } fg_op_kind;
+typedef enum { FG_ELEMENTWISE, FG_REDUCTION, FG_STRUCTURAL, FG_GENERALISED } fg_op_kind;
 
 const char *fg_op_name(int op); /* NULL when there is no such operation */
 int fg_op_arity(int op);        /* operands read */
@@ -83,7 +83,9 @@ fg_op_kind fg_op_kind_of(int op);
  * The first n_uniform instructions touch uniform buffers alone and run once a call; the rest run for each block
  * of lanes. Axes of an instruction: an elementwise one all its own; a reduction's and dot's last axis is reduced;
  * matmul's are (batch, m, n, k); gather's and scatter_add's single axis runs over
- * the table, whose numbers count from the offset of gather's operand and of scatter_add's result.
+ * the table, whose numbers count from the offset of gather's operand and of scatter_add's result; a generalised
+ * operation's last axes are its core (ops.def), where an operand has stride 0 along an axis that it lacks. The results
+ * of sort_pairs (2, n), lu (n, n) and eigh (n, n) have 2, 1 and n + 1 rows more than the instruction's axes say.
  *
  * scan repeats a body, a program of its own whose words a constant of FG_INT64 holds (no two loops share them), along
  * its one axis. The body's inputs are the carry and n_rows operands more; its outputs are the next carry and a row. At

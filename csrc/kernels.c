@@ -36,6 +36,8 @@
 #include "kernel_rows.h"
 #include "kernel_fold.h"
 #include "kernel_gemm.h"
+#include "kernel_along.h"
+#include "kernel_linalg.h"
 #include "kernel_step.h"
 #undef T
 #undef V
@@ -54,6 +56,8 @@
 #include "kernel_rows.h"
 #include "kernel_fold.h"
 #include "kernel_gemm.h"
+#include "kernel_along.h"
+#include "kernel_linalg.h"
 #include "kernel_step.h"
 #undef TYPED
 
@@ -72,6 +76,11 @@ const fg_kernels PASTE(fg_kernels_, FG_ISA) = {
 #define REDUCTION(name, identity, expression) [FG_OP_##name] = BOTH(fold_##name),
 #include "ops.def"
             [FG_OP_dot] = BOTH(fold_dot),
+        },
+    .core =
+        {
+#define GENERALISED(name, arity, axes, out, a, b) [FG_OP_##name] = BOTH(core_##name),
+#include "ops.def"
         },
     .gemm = BOTH(gemm),
     .chain = BOTH(chain),

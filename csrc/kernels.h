@@ -38,6 +38,15 @@ typedef void (*fg_gemm_kernel)(const fg_gemm *gemm, const void *a, const void *b
  * both differ by lane. */
 typedef void (*fg_chain_kernel)(const fg_fold *chain, void *const *operand);
 
+/* A generalised operation for `width` neighbours at once: lanes, or a leading axis along which the result and every
+ * operand that differs are contiguous. Each neighbour's result is the same whatever the width. */
+typedef struct {
+    int64_t width;
+    int64_t size[3], stride[1 + FG_MAX_INPUTS][3]; /* core axes */
+    unsigned splat;                                /* bit i: operand 1 + i is the same for the whole width */
+} fg_core;
+typedef void (*fg_core_kernel)(const fg_core *core, void *const *operand);
+
 /* Between n rows of an array (n, size) and the lanes of a block (size, n_lanes); lanes past n are left alone. */
 typedef void (*fg_lanes_kernel)(int64_t n, int64_t size, int64_t n_lanes, const void *from, void *to);
 
@@ -77,6 +86,7 @@ typedef struct {
     const char *name;
     fg_rows_kernel rows[FG_N_OPS][FG_N_FLOATS]; /* NULL where the operation is not elementwise */
     fg_fold_kernel fold[FG_N_OPS][FG_N_FLOATS]; /* reductions and dot */
+    fg_core_kernel core[FG_N_OPS][FG_N_FLOATS]; /* generalised operations */
     fg_gemm_kernel gemm[FG_N_FLOATS];
     fg_chain_kernel chain[FG_N_FLOATS];
     fg_lanes_kernel lanes_in[FG_N_FLOATS], lanes_out[FG_N_FLOATS];

@@ -70,6 +70,7 @@ static void set_outer(fg_call *call, const axes *a) {
 
 static void run_rows(const fg_call *call, void *const *operand) { call->kernel.rows(&call->shape.rows, operand); }
 static void run_fold(const fg_call *call, void *const *operand) { call->kernel.fold(&call->shape.fold, operand); }
+static void run_core(const fg_call *call, void *const *operand) { call->kernel.core(&call->shape.core, operand); }
 static void run_chain(const fg_call *call, void *const *operand) { call->kernel.chain(&call->shape.fold, operand); }
 static void run_gemm(const fg_call *call, void *const *operand) {
     call->kernel.gemm(&call->shape.gemm, operand[1], operand[2], operand[0]);
@@ -244,6 +245,21 @@ static void bind_elementwise(fg_call *call, const fg_kernels *kernels, const fg_
     set_outer(call, &a);
 }
 
+/* Takes off the innermost axis if a kernel can have it as its width: contiguous for the result, and for each operand
+ * contiguous or, as `splat` tells, not there. */
+static int64_t pop_width(axes *a, int arity, unsigned *splat) {
+    int64_t stride[N_OPERANDS];
+    int wide = a->n > 0 && a->stride[a->n - 1][0] == 1;
+    for (int i = 1; wide && i <= arity; i++)
+        wide = fits(a->stride[a->n - 1][i]);
+    if (!wide)
+        return 1;
+    const int64_t width = pop(a, stride);
+    for (int i = 1; i <= arity; i++)
+        *splat |= stride[i] == 0 ? 1u << (i - 1) : 0u;
+    return width;
+}
+
 static void bind_fold(fg_call *call, const fg_kernels *kernels, const fg_program *p, const fg_instruction *in,
                       int64_t n_lanes) {
     fg_fold *fold = &call->shape.fold;
@@ -256,18 +272,26 @@ static void bind_fold(fg_call *call, const fg_kernels *kernels, const fg_program
         const fg_operand *o = &in->operand[i < call->arity ? 1 + i : 1];
         fold->stride[i] = o->stride[reduced] * (p->buffers[o->buffer].is_lane ? n_lanes : 1);
     }
-    fold->width = 1;
-    int wide = a.n > 0 && a.stride[a.n - 1][0] == 1;
-    for (int i = 1; wide && i <= call->arity; i++)
-        wide = fits(a.stride[a.n - 1][i]);
-    if (wide) {
-        int64_t stride[N_OPERANDS];
-        fold->width = pop(&a, stride);
-        for (int i = 1; i <= call->arity; i++)
-            fold->splat |= stride[i] == 0 ? 1u << (i - 1) : 0u;
-        if (call->arity == 1)
-            fold->splat |= fold->splat << 1;
+    fold->width = pop_width(&a, call->arity, &fold->splat);
+    if (call->arity == 1)
+        fold->splat |= fold->splat << 1;
+    set_outer(call, &a);
+}
+
+static void bind_core(fg_call *call, const fg_kernels *kernels, const fg_program *p, const fg_instruction *in,
+                      int64_t n_lanes) {
+    fg_core *core = &call->shape.core;
+    const int n_core = fg_op_core_axes(in->op), lead = in->n_dims - n_core;
+    axes a = axes_of(p, in, 0, lead, n_lanes);
+    call->run = run_core;
+    call->kernel.core = kernels->core[in->op][in->dtype];
+    for (int d = 0; d < n_core; d++) {
+        core->size[d] = in->shape[lead + d];
+        for (int i = 0; i <= call->arity; i++)
+            core->stride[i][d] =
+                in->operand[i].stride[lead + d] * (p->buffers[in->operand[i].buffer].is_lane ? n_lanes : 1);
     }
+    core->width = pop_width(&a, call->arity, &core->splat);
     set_outer(call, &a);
 }
 
@@ -356,6 +380,8 @@ static int bind(fg_call *call, const fg_kernels *kernels, const fg_program *p, c
         bind_elementwise(call, kernels, in, axes_of(p, in, 0, in->n_dims, n_lanes));
     else if (in->op == FG_OP_matmul)
         bind_matmul(call, kernels, p, in, n_lanes);
+    else if (kind == FG_GENERALISED)
+        bind_core(call, kernels, p, in, n_lanes);
     else if (is_sum)
         bind_fold(call, kernels, p, in, n_lanes);
     else {

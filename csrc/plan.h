@@ -16,11 +16,13 @@ struct fg_call {
         fg_fold_kernel fold;
         fg_gemm_kernel gemm;
         fg_chain_kernel chain;
+        fg_core_kernel core;
     } kernel;
     union {
         fg_rows rows;
         fg_fold fold;
         fg_gemm gemm;
+        fg_core core;
         int64_t n; /* of a table */
     } shape;
     int64_t inner[1 + FG_MAX_INPUTS]; /* element strides within a row, where a kernel cannot take them */

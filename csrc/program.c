@@ -14,11 +14,14 @@ static const struct {
     int arity;
     fg_op_kind kind;
     double cost; /* nanoseconds an element, roughly */
+    int core;    /* axes of a generalised operation, and which of them result and operands have */
+    unsigned has[1 + FG_MAX_INPUTS];
 } operations[FG_N_OPS] = {
-#define ELEMENTWISE(name, arity, expression) {#name, arity, FG_ELEMENTWISE, 0.1},
-#define ELEMENTARY(name, arity, expression) {#name, arity, FG_ELEMENTWISE, 1.0},
-#define REDUCTION(name, identity, expression) {#name, 1, FG_REDUCTION, 0.1},
-#define STRUCTURAL(name, arity) {#name, arity, FG_STRUCTURAL, 0.1},
+#define ELEMENTWISE(name, arity, expression) {#name, arity, FG_ELEMENTWISE, 0.1, 0, {0}},
+#define ELEMENTARY(name, arity, expression) {#name, arity, FG_ELEMENTWISE, 1.0, 0, {0}},
+#define REDUCTION(name, identity, expression) {#name, 1, FG_REDUCTION, 0.1, 0, {0}},
+#define STRUCTURAL(name, arity) {#name, arity, FG_STRUCTURAL, 0.1, 0, {0}},
+#define GENERALISED(name, arity, axes, out, a, b) {#name, arity, FG_GENERALISED, 1.0, axes, {out, a, b}},
 #include "ops.def"
 };
 
@@ -27,6 +30,7 @@ static int known_op(int64_t op) { return op >= 0 && op < FG_N_OPS; }
 const char *fg_op_name(int op) { return known_op(op) ? operations[op].name : NULL; }
 int fg_op_arity(int op) { return known_op(op) ? operations[op].arity : 0; }
 fg_op_kind fg_op_kind_of(int op) { return known_op(op) ? operations[op].kind : FG_STRUCTURAL; }
+int fg_op_core_axes(int op) { return known_op(op) ? operations[op].core : 0; }
 
 /* ---- reading the words ---------------------------------------------------------------------------------- */
 
@@ -272,6 +276,91 @@ static fg_status verify_loop(fg_program *p, const fg_instruction *in, int64_t nu
     return FG_OK;
 }
 
+/* Rows that an operand has beyond the instruction's axes. */
+static int64_t more_rows(const fg_instruction *in, int operand) {
+    const int64_t n = in->shape[in->n_dims - 1];
+    switch (in->op) {
+    case FG_OP_sort_pairs:
+        return operand == 0 ? 2 : 0;
+    case FG_OP_lu:
+        return operand == 0;
+    case FG_OP_eigh:
+        return operand == 0 ? n + 1 : 0;
+    case FG_OP_lu_solve:
+    case FG_OP_lu_solve_transposed:
+    case FG_OP_lu_det:
+    case FG_OP_lu_slogdet:
+        return operand == 1;
+    default:
+        return 0;
+    }
+}
+
+static fg_status verify_generalised(const fg_program *p, const fg_instruction *in, int64_t number, fg_error *error) {
+    enum { EXACT_FLOATS = 1 << 24 }; /* beyond it float32 cannot number elements */
+    const long long n = (long long)number;
+    const int core = operations[in->op].core, arity = operations[in->op].arity, lead = in->n_dims - core;
+    const int64_t *size = in->shape + lead;
+    int empty = 0, empty_result = 0, n_axes_of_n = 0;
+    if (lead < 0)
+        REFUSE("instruction %lld has the wrong number of axes", n);
+    for (int d = 0; d < in->n_dims; d++) {
+        const int of_result = d < lead || operations[in->op].has[0] >> (in->n_dims - 1 - d) & 1u;
+        empty |= in->shape[d] == 0;
+        empty_result |= of_result && in->shape[d] == 0;
+        if (d >= lead && in->dtype == FG_FLOAT32 && in->shape[d] > EXACT_FLOATS)
+            REFUSE("instruction %lld numbers more elements than float32 can", n);
+    }
+    switch (in->op) {
+    case FG_OP_sort_pairs:
+        n_axes_of_n = size[0] == 2;
+        break;
+    case FG_OP_lu:
+    case FG_OP_lu_det:
+    case FG_OP_cholesky:
+    case FG_OP_eigh:
+        n_axes_of_n = size[0] == size[1];
+        break;
+    case FG_OP_lu_slogdet:
+        n_axes_of_n = size[0] == 2 && size[1] == size[2];
+        break;
+    case FG_OP_lu_solve:
+    case FG_OP_lu_solve_transposed:
+    case FG_OP_solve_lower:
+        n_axes_of_n = size[0] == size[2];
+        break;
+    default:
+        n_axes_of_n = 1;
+    }
+    if (!n_axes_of_n)
+        REFUSE("instruction %lld: the core axes have lengths that '%s' cannot have", n, operations[in->op].name);
+    if (empty_result)
+        return FG_OK;
+    if (empty)
+        REFUSE("instruction %lld reads along an axis without elements", n);
+    int64_t low[1 + FG_MAX_INPUTS] = {0}, high[1 + FG_MAX_INPUTS] = {0};
+    for (int i = 0; i <= arity; i++) {
+        fg_instruction own = *in; /* with the axes that the operand has */
+        for (int d = lead; d < in->n_dims; d++)
+            if (!(operations[in->op].has[i] >> (in->n_dims - 1 - d) & 1u)) {
+                if (in->operand[i].stride[d] != 0)
+                    REFUSE("instruction %lld: operand %d has a stride along an axis it lacks", n, i);
+                own.shape[d] = 1;
+            }
+        const int64_t rows = more_rows(in, i);
+        if (rows) /* the axis of the rows: core (n, n), or the first of core (n, k, n) */
+            own.shape[core == 3 && in->op != FG_OP_lu_slogdet ? lead : in->n_dims - 2] += rows;
+        if (!operand_range(p, &own, &in->operand[i], &low[i], &high[i]))
+            REFUSE("instruction %lld: operand %d reaches outside its buffer", n, i);
+        if (i == 0 && !writes_once(&own, in->n_dims))
+            REFUSE("instruction %lld writes an element twice", n);
+        if (i > 0 && overlap(&p->buffers[in->operand[0].buffer], low[0], high[0], &p->buffers[in->operand[i].buffer],
+                             low[i], high[i]))
+            REFUSE("instruction %lld: the result overlaps operand %d", n, i);
+    }
+    return FG_OK;
+}
+
 static fg_status verify(const fg_program *p, fg_instruction *in, int64_t number, fg_error *error) {
     const fg_op_kind kind = operations[in->op].kind;
     const int arity = operations[in->op].arity;
@@ -297,6 +386,8 @@ static fg_status verify(const fg_program *p, fg_instruction *in, int64_t number,
         if (number < p->n_uniform ? b->is_lane : i == 0 && !b->is_lane)
             REFUSE("instruction %lld: operand %d is of the wrong kind (lane or uniform)", n, i);
     }
+    if (kind == FG_GENERALISED)
+        return verify_generalised(p, in, number, error);
     if (in->op == FG_OP_matmul) {
         const fg_operand *o = in->operand;
         if (number >= p->n_uniform && !p->buffers[o[1].buffer].is_lane && !p->buffers[o[2].buffer].is_lane)
@@ -349,6 +440,8 @@ static double instruction_cost(const fg_instruction *in) {
         elements *= (double)in->shape[d];
     if (in->loop)
         return elements * (in->loop->body->cost + A_CALL * (double)in->loop->body->n_instructions);
+    if (in->op == FG_OP_lu || in->op == FG_OP_cholesky || in->op == FG_OP_eigh)
+        elements *= (double)in->shape[in->n_dims - 1];
     return elements * operations[in->op].cost;
 }
 

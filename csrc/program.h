@@ -42,6 +42,9 @@ struct fg_program {
     double cost;
 };
 
+/* Core axes of a generalised operation, 0 for any other. */
+int fg_op_core_axes(int op);
+
 static inline int64_t fg_item_size(int dtype) { return dtype == FG_FLOAT32 ? 4 : 8; }
 static inline int64_t fg_round_up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 

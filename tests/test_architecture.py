@@ -16,7 +16,7 @@ PACKAGE = ROOT / "src" / "fastgrad"
 C_FILES = sorted([*CORE.glob("*.[ch]"), *CORE.glob("*.def")])
 
 KERNELS = ["kernels", "vec", "elementary", "inverse", "division", "special"] + [
-    f"kernel_{part}" for part in ("memory", "rows", "fold", "gemm", "step")
+    f"kernel_{part}" for part in ("memory", "rows", "fold", "gemm", "along", "linalg", "step")
 ]
 
 # Every file includes headers of its own floor's part or of lower floors only.

@@ -20,6 +20,7 @@ from fastgrad._compiler.autodiff import value_and_gradient
 from fastgrad._compiler.compile import compile_graph
 from fastgrad._compiler.graph import ELEMENTWISE, TRUTHS, Frozen, Graph, reduction, transpose
 from fastgrad._compiler.rules import PARTIALS
+from fastgrad._compiler.selection import CORES
 
 FLOATS = [np.float64, np.float32]
 BOTH = pytest.mark.parametrize("dtype", FLOATS)
@@ -219,6 +220,7 @@ def test_the_compiler_knows_the_elementwise_operations_of_the_machine():
     assert kinds["elementwise"] == ELEMENTWISE
     assert set(kinds["reduction"]) == set(FOLDS)
     assert set(kinds["structural"]) == {"dot", "matmul", "cast", "gather", "scatter_add", "scan"}
+    assert set(kinds["generalised"]) == set(CORES)
 
 
 @BOTH

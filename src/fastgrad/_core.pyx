@@ -22,7 +22,7 @@ cdef extern from "numpy/arrayobject.h":
 
 cdef np.dtype _FLOAT64 = np.dtype(np.float64)
 cdef np.dtype _FLOAT32 = np.dtype(np.float32)
-cdef tuple _KINDS = ("elementwise", "reduction", "structural")
+cdef tuple _KINDS = ("elementwise", "reduction", "structural", "generalised")
 
 
 cdef int _raise(fg_status status, const fg_error *error) except -1:

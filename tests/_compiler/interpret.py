@@ -41,6 +41,58 @@ def sigmoid(a: np.ndarray) -> np.ndarray:
     return np.where(a < 0, e, 1) / (1 + e)
 
 
+def recurrence(a: np.ndarray, b: np.ndarray, _: Any) -> np.ndarray:
+    result = b.copy()
+    for i in range(1, b.shape[-1]):
+        y = result[..., i - 1]
+        result[..., i] += np.where(y == 0, 0, a[..., i] * y)
+    return result
+
+
+def sort_pairs(a: np.ndarray, _: Any) -> np.ndarray:
+    order = np.argsort(a, -1, kind="stable")
+    return np.stack([np.take_along_axis(a, order, -1), order.astype(a.dtype)], -2)
+
+
+def positions(p: np.ndarray, n: int) -> np.ndarray:
+    """Numbers of elements, those out of range taken to the nearest."""
+    return np.where(p > 0, np.minimum(p, n - 1), 0).astype(int)
+
+
+def put_along(a: np.ndarray, p: np.ndarray, n: int) -> np.ndarray:
+    result = np.zeros((*a.shape[:-1], n), a.dtype)
+    for at in np.ndindex(a.shape):
+        result[(*at[:-1], positions(p, n)[at])] += a[at]
+    return result
+
+
+def search(side: Any) -> Callable[..., np.ndarray]:
+    def along(a: np.ndarray, b: np.ndarray, _: Any) -> np.ndarray:
+        result = np.empty_like(b)
+        for at in np.ndindex(b.shape[:-1]):
+            result[at] = np.searchsorted(a[at], b[at], side)
+        return result
+
+    return along
+
+
+def one_by_one(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """NaN for the matrices that NumPy refuses."""
+
+    def every(*operands: Any) -> np.ndarray:
+        *arrays, _ = operands
+        lead = arrays[0].shape[:-2]
+        results = []
+        for at in np.ndindex(lead):
+            try:
+                results.append(np.asarray(function(*[x[at] for x in arrays])))
+            except np.linalg.LinAlgError:
+                results.append(np.full_like(arrays[-1][at], np.nan))
+        return np.array(results, arrays[0].dtype).reshape(*lead, *results[0].shape)
+
+    return every
+
+
 MEANING: dict[str, Callable[..., np.ndarray]] = {
     name: getattr(np, name) for name in ELEMENTWISE if hasattr(np, name)
 } | {
@@ -80,6 +132,22 @@ MEANING: dict[str, Callable[..., np.ndarray]] = {
     "concatenate": lambda *parts: np.concatenate(parts[:-1], parts[-1]),
     "cast": lambda a, dtype: a.astype(dtype),
     "scan": lambda first, *rest: scan(first, rest[:-1], rest[-1]),
+    "cumsum": lambda a, _: a.cumsum(-1),
+    "cumprod": lambda a, _: a.cumprod(-1),
+    "cummax": lambda a, _: np.maximum.accumulate(a, -1),
+    "cummin": lambda a, _: np.minimum.accumulate(a, -1),
+    "recurrence": recurrence,
+    "sort_pairs": sort_pairs,
+    "take_along": lambda a, p, _: np.take_along_axis(a, positions(p, a.shape[-1]), -1),
+    "put_along": put_along,
+    "search_left": search("left"),
+    "search_right": search("right"),
+    "solve": one_by_one(np.linalg.solve),
+    "solve_lower": one_by_one(lambda a, b: np.linalg.solve(np.tril(a), b)),
+    "det": lambda a, _: np.linalg.det(a),
+    "slogdet": lambda a, _: np.stack(np.linalg.slogdet(a), -1).astype(a.dtype),
+    "cholesky": one_by_one(np.linalg.cholesky),
+    "eigh": one_by_one(lambda a: np.concatenate([(w := np.linalg.eigh(a))[0][None], w[1]])),
 }
 
 

@@ -60,6 +60,29 @@ EXAMPLES = {
     "concatenate": ([(3, 2), (3, 4)], 1),
     "stop_gradient": ([(3, 4)], ()),
     "scan": ([(2,), (5, 3), (2,)], recurrence()),
+    **dict.fromkeys(["cumsum", "cumprod", "cummax", "cummin", "sort_pairs"], ([(3, 4)], ())),
+    "recurrence": ([(3, 4), (3, 4)], ()),
+    "take_along": ([(2, 4), (2, 3)], ()),
+    "put_along": ([(2, 3), (2, 3)], 4),
+    **dict.fromkeys(["search_left", "search_right"], ([(2, 4), (2, 3)], ())),
+    **dict.fromkeys(["solve", "solve_lower"], ([(2, 3, 3), (2, 3, 2)], ())),
+    **dict.fromkeys(["det", "slogdet", "cholesky", "eigh"], ([(2, 3, 3)], ())),
+}
+
+
+def dominant(*shape):
+    """Matrices far from singular, positive definite, with eigenvalues and pivots well apart."""
+    return RNG.random(shape) / 2 + np.diag(1.5 + 2 * np.arange(shape[-1]))
+
+
+# arguments that an operation needs to be smooth there
+ARGUMENTS = {
+    "take_along": lambda: [spaced(2, 4), np.array([[3.0, 0, 3], [1, 2, 0]]) + 0.4],
+    "put_along": lambda: [spaced(2, 3), np.array([[3.0, 0, 3], [1, 2, 0]]) + 0.4],
+    "search_left": lambda: [np.sort(spaced(2, 4)), spaced(2, 3) + 0.1],
+    "search_right": lambda: [np.sort(spaced(2, 4)), spaced(2, 3) + 0.1],
+    **dict.fromkeys(["solve", "solve_lower"], lambda: [dominant(2, 3, 3), spaced(2, 3, 2)]),
+    **dict.fromkeys(["det", "slogdet", "cholesky", "eigh"], lambda: [dominant(2, 3, 3)]),
 }
 DIFFERENTIABLE = sorted({*PARTIALS, *PULLBACKS} - {"stop_gradient"})
 
@@ -69,6 +92,8 @@ def example(op):
     shapes, attributes = EXAMPLES.get(op, ([(3, 4)] * ELEMENTWISE.get(op, 0), ()))
     builder = Builder()
     inputs = tuple(builder.input(shape, FLOAT64) for shape in shapes)
+    if op in ARGUMENTS:
+        return Graph(inputs, (builder.make(op, inputs, attributes),)), ARGUMENTS[op]()
     # operands a tenth apart: differences must not cross a tie
     arguments = [positive(*s) if op in POSITIVE else spaced(*s) + 0.1 * i for i, s in enumerate(shapes)]
     if op == "zeta":

@@ -287,7 +287,7 @@ def test_every_function_of_the_table_is_used_here():
     folder = Path(__file__).parent
     text = "".join(
         (folder / f"test_{name}.py").read_text()
-        for name in ("surface", "reductions", "products", "rearrange", "sampled")
+        for name in ("surface", "reductions", "products", "rearrange", "sampled", "linalg")
     )
     assert [name for function in surface.FUNCTIONS if (name := function.__name__) not in text] == []
 

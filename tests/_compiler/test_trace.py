@@ -67,7 +67,7 @@ def test_an_array_reads_as_one():
         assert f"{x:.3f}" == repr(x)
         assert x != None  # noqa: E711
         assert not hasattr(x, "no_such_thing")
-        assert not hasattr(x, "argsort")
+        assert not hasattr(x, "argpartition")
         assert isinstance(copy.copy(x), Traced)
         assert isinstance(copy.deepcopy([x])[0], Traced)
         with pytest.raises(TypeError, match="unhashable"):
@@ -176,9 +176,8 @@ ERRORS = [
     (subtract_in_place, TraceError, "instead of y"),
     (lambda x: x.__setitem__(0, 1.0), TraceError, "np.stack"),
     (lambda x: np.spacing(x), TraceError, "np.spacing cannot"),
-    (lambda x: np.linalg.inv(x), TraceError, "linalg.inv"),
-    (lambda x: np.cumsum(x), TraceError, "np.cumsum(.|\n)*sum"),
-    (lambda x: np.add.accumulate(x), TraceError, "add.accumulate"),
+    (lambda x: np.linalg.svd(x), TraceError, r"linalg.svd(.|\n)*eigh"),
+    (lambda x: np.divide.accumulate(x), TraceError, "divide.accumulate"),
     (lambda x: np.subtract.reduce(x), TraceError, "subtract.reduce(.|\n)*np.sum"),
     (lambda x: np.logaddexp.reduce(x, where=x > 0), TraceError, "where="),
     (lambda x: np.logaddexp.reduce(x[:0]), ShapeError, "no elements"),
@@ -259,7 +258,7 @@ ERRORS = [
     (lambda x: np.delete(x, 9), IndexingError, "9"),
     (lambda x: np.choose(x, [1.0, 2.0]), TraceError, "np.where"),
     (lambda x: np.pad(x, 1, mode="mean"), TraceError, "np.concatenate"),
-    (lambda x: np.searchsorted(x, 1.0), TraceError, "constant points"),
+    (lambda x: np.searchsorted(np.stack([x, x]), 1.0), ShapeError, "one axis"),
     (lambda x: np.digitize(1.0, x), TraceError, "constant bins"),
     (lambda x: np.interp(1.0, x, [1, 2, 3]), TraceError, "constant xp"),
     (lambda x: np.interp(x, [1, 2], [1, 2, 3]), ShapeError, "pairs"),

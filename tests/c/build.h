@@ -263,6 +263,53 @@ static inline builder mixture(int dtype) {
     return b;
 }
 
+/* Running sums, sorting and elements by number of a (2, 5) lane value; numbers that are out of range among them. */
+static inline builder along(int dtype) {
+    builder b = {0};
+    const int64_t rows[] = {2, 5}, pairs[] = {2, 2, 5}, taken[] = {2, 5, 5}, put[] = {2, 3, 5};
+    int64_t x = add_input(&b, dtype, 1, 10), few = add_output(&b, dtype, 1, 6), many = add_output(&b, dtype, 1, 10);
+    int64_t found = add_output(&b, dtype, 1, 10), wild = add_output(&b, dtype, 1, 10);
+    int64_t sums = add_arena(&b, dtype, 1, 10), chain = add_arena(&b, dtype, 1, 10),
+            order = add_arena(&b, dtype, 1, 40);
+    add_instruction(&b, FG_OP_cumsum, dtype, 2, rows, (view[]){{sums, 0, {5, 1}}, {x, 4, {5, -1}}});
+    add_instruction(&b, FG_OP_recurrence, dtype, 2, rows,
+                    (view[]){{chain, 0, {1, 2}}, {sums, 0, {5, 1}}, {x, 0, {5, 1}}});
+    add_instruction(&b, FG_OP_sort_pairs, dtype, 3, pairs, (view[]){{order, 0, {20, 5, 1}}, {chain, 0, {1, 0, 2}}});
+    add_instruction(&b, FG_OP_take_along, dtype, 3, taken,
+                    (view[]){{many, 0, {5, 1, 0}}, {sums, 0, {5, 0, 1}}, {order, 5, {20, 1, 0}}});
+    add_instruction(&b, FG_OP_take_along, dtype, 3, taken,
+                    (view[]){{wild, 0, {5, 1, 0}}, {sums, 0, {5, 0, 1}}, {x, 0, {5, 1, 0}}});
+    add_instruction(&b, FG_OP_put_along, dtype, 3, put,
+                    (view[]){{few, 0, {3, 1, 0}}, {sums, 0, {5, 0, 1}}, {order, 5, {20, 0, 1}}});
+    add_instruction(&b, FG_OP_search_right, dtype, 3, taken,
+                    (view[]){{found, 0, {5, 1, 0}}, {order, 0, {20, 0, 1}}, {x, 0, {5, 1, 0}}});
+    return b;
+}
+
+/* Factors, systems, determinants and eigenvalues of 3 by 3 lane matrices; and what was never a factor as one. */
+static inline builder matrices(int dtype) {
+    builder b = {0};
+    const int64_t square[] = {3, 3}, system[] = {3, 2, 3}, pair[] = {2, 3, 3}, all = 12, eigen = 12;
+    int64_t a = add_input(&b, dtype, 1, 9), right = add_input(&b, dtype, 0, 6), wild = add_input(&b, dtype, 1, 12);
+    int64_t x = add_output(&b, dtype, 1, 6), y = add_output(&b, dtype, 1, 6), z = add_output(&b, dtype, 1, 6);
+    int64_t det = add_output(&b, dtype, 1, 3), vectors = add_output(&b, dtype, 1, eigen);
+    int64_t factors = add_arena(&b, dtype, 1, all), low = add_arena(&b, dtype, 1, 9), e = add_arena(&b, dtype, 1, 21);
+    const view by_right = {right, 0, {2, 1, 0}};
+    add_instruction(&b, FG_OP_lu, dtype, 2, square, (view[]){{factors, 0, {3, 1}}, {a, 0, {1, 3}}});
+    add_instruction(&b, FG_OP_lu_solve, dtype, 3, system,
+                    (view[]){{x, 0, {2, 1, 0}}, {factors, 0, {3, 0, 1}}, by_right});
+    add_instruction(&b, FG_OP_lu_solve_transposed, dtype, 3, system,
+                    (view[]){{y, 0, {2, 1, 0}}, {wild, 0, {3, 0, 1}}, by_right});
+    add_instruction(&b, FG_OP_lu_det, dtype, 2, square, (view[]){{det, 0, {0}}, {factors, 0, {3, 1}}});
+    add_instruction(&b, FG_OP_lu_slogdet, dtype, 3, pair, (view[]){{det, 1, {1, 0, 0}}, {wild, 0, {0, 3, 1}}});
+    add_instruction(&b, FG_OP_cholesky, dtype, 2, square, (view[]){{low, 8, {-3, -1}}, {a, 0, {3, 1}}});
+    add_instruction(&b, FG_OP_solve_lower, dtype, 3, system,
+                    (view[]){{z, 0, {1, 3, 0}}, {low, 8, {-3, 0, -1}}, by_right});
+    add_instruction(&b, FG_OP_eigh, dtype, 2, square, (view[]){{e, 0, {3, 1}}, {a, 0, {3, 1}}});
+    add_simple(&b, FG_OP_copy, dtype, eigen, vectors, e, 0);
+    return b;
+}
+
 /* ---- the oracle ----------------------------------------------------------------------------------------- */
 
 static inline double oracle_softplus(double a) { return fmax(a, 0) + log1p(exp(-fabs(a))); }
@@ -443,6 +490,10 @@ static inline int oracle_instruction(const oracle_buffer *buffers, const int64_t
                 return 0;
             set(is_gather ? few : many, dtype, 0,
                 is_gather ? get(many, dtype, 0) : get(many, dtype, 0) + get(few, dtype, 0));
+        } else if (fg_op_kind_of(op) == FG_GENERALISED) { /* what it reads and writes, not what it computes */
+            for (int i = 0; i <= arity; i++)
+                if (!oracle_at(buffers, n_dims, operand[i], position))
+                    return 0;
         } else {
             if (!out)
                 return 0;

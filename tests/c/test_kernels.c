@@ -283,6 +283,69 @@ static void rows_become_lanes_and_back(const fg_kernels *kernels, int dtype, int
     free(back);
 }
 
+/* Each neighbour gets the bits it would get alone, or on a stride of its own, and nothing past the last is touched. */
+static void neighbours_do_not_matter(const fg_kernels *kernels, int op, int dtype, int64_t width, unsigned splat) {
+    enum { LENGTH = 5, MOST = (2 * LENGTH + 1) * LENGTH };
+    rng r = {(uint64_t)(op * 100 + width)};
+    const size_t item = item_size(dtype);
+    const int64_t one = op == FG_OP_sort_pairs || op == FG_OP_lu_slogdet ? 2 : LENGTH;
+    fg_core core = {.width = width, .size = {one, LENGTH, LENGTH}, .splat = splat};
+    fg_core alone = {.width = 1, .size = {one, LENGTH, LENGTH}};
+    void *operand[1 + FG_MAX_INPUTS] = {0}, *copy[1 + FG_MAX_INPUTS] = {0};
+    for (int i = 0; i < 3; i++) { /* all strides alike will do: more than any operation reaches */
+        const int64_t step = i > 0 && splat >> (i - 1) & 1u ? 1 : width;
+        const int is_square = op >= FG_OP_lu && !(op == FG_OP_lu_slogdet && i == 0);
+        const int64_t strides[] = {(is_square || (op == FG_OP_sort_pairs && i == 0)) ? LENGTH : 1, 1, 1};
+        for (int d = 0; d < 3; d++) {
+            alone.stride[i][d] = strides[d] ? strides[d] : 1;
+            if (op == FG_OP_lu_slogdet && i == 1)
+                alone.stride[i][d] = d == 1 ? LENGTH : 1;
+            core.stride[i][d] = alone.stride[i][d] * step;
+        }
+        operand[i] = random_array(&r, dtype, MOST * step);
+        copy[i] = exactly(MOST, dtype);
+        for (int64_t k = 0; i > 0 && k < MOST * step; k++)
+            if (rng_below(&r, 8)) /* mostly ordinary numbers */
+                set(operand[i], dtype, k, rng_between(&r, -3, 6));
+    }
+    void *out = exactly(MOST * width, dtype);
+    memcpy(out, operand[0], (size_t)(MOST * width) * item);
+    operand[3] = NULL;
+    kernels->core[op][dtype](&core, operand);
+    int same = 1;
+    for (int64_t l = 0; l < width; l++) {
+        for (int i = 0; i < 3; i++)
+            for (int64_t k = 0; k < MOST; k++) {
+                const int is_one = i > 0 && splat >> (i - 1) & 1u;
+                set(copy[i], dtype, k, get(i ? operand[i] : out, dtype, is_one ? k : k * width + l));
+            }
+        kernels->core[op][dtype](&alone, copy);
+        for (int64_t k = 0; k < MOST; k++) {
+            const double u = get(copy[0], dtype, k), v = get(operand[0], dtype, k * width + l);
+            same &= memcmp(&u, &v, sizeof u) == 0 || (isnan(u) && isnan(v));
+        }
+    }
+    if (!CHECK(same))
+        fprintf(stderr, "    %s, %s, dtype %d, width %d, splat %u\n", fg_current_isa(), fg_op_name(op), dtype,
+                (int)width, splat);
+    n_numbers += MOST * width;
+    free(out);
+    for (int i = 0; i < 3; i++) {
+        free(operand[i]);
+        free(copy[i]);
+    }
+}
+
+static void generalised_kernels_are_right(const fg_kernels *kernels) {
+    for (int op = 0; op < FG_N_OPS; op++)
+        for (int dtype = 0; dtype < 2; dtype++) {
+            CHECK((kernels->core[op][dtype] != NULL) == (fg_op_kind_of(op) == FG_GENERALISED));
+            for (int64_t width = 1; kernels->core[op][dtype] && width <= 2 * 16 + 3; width++)
+                for (unsigned splat = 0; splat < 1u << fg_op_arity(op); splat++)
+                    neighbours_do_not_matter(kernels, op, dtype, width, width > 1 ? splat : 0);
+        }
+}
+
 static void lanes_stop_when_they_should(const fg_kernels *kernels, int dtype, int64_t size, int64_t n_lanes,
                                         int with_frozen) {
     rng r = {(uint64_t)(size * 10 + n_lanes)};
@@ -330,6 +393,7 @@ int main(void) {
         elementwise_kernels_are_right(kernels);
         folds_keep_their_order(kernels);
         products_add_in_order(kernels);
+        generalised_kernels_are_right(kernels);
         for (int dtype = 0; dtype < 2; dtype++)
             for (int64_t size = 0; size <= 19; size++)
                 for (int64_t n_lanes = 1; n_lanes <= 64; n_lanes *= n_lanes == 1 ? 16 : 2) {

@@ -3,7 +3,7 @@
 #include "build.h"
 #include "check.h"
 
-enum { F64 = FG_FLOAT64, F32 = FG_FLOAT32, HUGE_COUNT = 1 << 30, N_GOOD = 4 };
+enum { F64 = FG_FLOAT64, F32 = FG_FLOAT32, HUGE_COUNT = 1 << 30, N_GOOD = 7 };
 
 /* ---- single damages ------------------------------------------------------------------------------------- */
 
@@ -73,7 +73,7 @@ static void good_programs_are_accepted(const builder good[N_GOOD]) {
 }
 
 static void every_truncation_and_extension_is_refused(const builder good[N_GOOD]) {
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < N_GOOD - 1; i++) { /* a loop's body would be among the words */
         int64_t words[MAX_WORDS + 2] = {0};
         size_t n = assemble(&good[i], words);
         for (size_t k = 0; k < n; k++)
@@ -86,7 +86,7 @@ static void every_truncation_and_extension_is_refused(const builder good[N_GOOD]
 
 static void impossible_words_are_refused(const builder good[N_GOOD]) {
     static const int64_t wrong[] = {-1, INT64_MIN, INT64_MAX, INT64_C(1) << 34, INT64_C(1) << 40, INT64_C(1) << 62};
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < N_GOOD; i++) {
         int64_t words[MAX_WORDS];
         size_t n = assemble(&good[i], words), n_fixed = n - (size_t)words[6];
         size_t code = FG_HEADER_WORDS + (size_t)words[1] * FG_BUFFER_WORDS;
@@ -330,6 +330,70 @@ static void tables_are_checked(void) {
     }
 }
 
+/* A lane input, output and arena buffer of 12 elements each, as in one(). */
+static void generalised_operations_are_checked(void) {
+    const struct {
+        int good, op, n_dims;
+        int64_t shape[3];
+        view operands[3];
+    } cases[] = {
+        {1, FG_OP_cumsum, 1, {12}, {{OUT, 0, {1}}, {IN, 0, {1}}}},
+        {1, FG_OP_cumsum, 2, {3, 4}, {{OUT, 0, {1, 3}}, {IN, 11, {-4, -1}}}},
+        {1, FG_OP_cumsum, 2, {0, 4}, {{OUT, 0, {4, 1}}, {IN, 0, {4, 1}}}},
+        {0, FG_OP_cumsum, 0, {0}, {{OUT, 0, {0}}, {IN, 0, {0}}}},
+        {0, FG_OP_cumsum, 1, {13}, {{OUT, 0, {1}}, {IN, 0, {0}}}},
+        {0, FG_OP_cumsum, 1, {12}, {{OUT, 0, {0}}, {IN, 0, {1}}}},
+        {0, FG_OP_cumsum, 1, {12}, {{ARENA, 0, {1}}, {ARENA, 0, {1}}}}, /* not even in the same order */
+        {0, FG_OP_cumsum, 1, {4}, {{IN, 0, {1}}, {ARENA, 0, {1}}}},
+        {1, FG_OP_sort_pairs, 2, {2, 3}, {{OUT, 0, {3, 1}}, {IN, 0, {0, 4}}}},
+        {0, FG_OP_sort_pairs, 2, {2, 3}, {{OUT, 1, {3, 1}}, {IN, 0, {0, 4}}}}, /* four rows */
+        {0, FG_OP_sort_pairs, 2, {3, 2}, {{OUT, 0, {2, 1}}, {IN, 0, {0, 1}}}},
+        {0, FG_OP_sort_pairs, 2, {1, 3}, {{OUT, 0, {3, 1}}, {IN, 0, {0, 1}}}},
+        {0, FG_OP_sort_pairs, 2, {2, 3}, {{OUT, 0, {3, 1}}, {IN, 0, {3, 1}}}},
+        {0, FG_OP_sort_pairs, 2, {2, 3}, {{OUT, 0, {0, 1}}, {IN, 0, {0, 1}}}},
+        {0, FG_OP_sort_pairs, 1, {12}, {{OUT, 0, {1}}, {IN, 0, {1}}}},
+        {1, FG_OP_take_along, 2, {3, 5}, {{OUT, 0, {1, 0}}, {IN, 0, {0, 1}}, {IN, 0, {4, 0}}}},
+        {0, FG_OP_take_along, 2, {3, 13}, {{OUT, 0, {1, 0}}, {IN, 0, {0, 1}}, {IN, 0, {4, 0}}}},
+        {0, FG_OP_take_along, 2, {3, 0}, {{OUT, 0, {1, 0}}, {IN, 0, {0, 1}}, {IN, 0, {4, 0}}}},
+        {0, FG_OP_take_along, 2, {3, 5}, {{OUT, 0, {1, 1}}, {IN, 0, {0, 1}}, {IN, 0, {4, 0}}}},
+        {0, FG_OP_take_along, 2, {3, 5}, {{OUT, 0, {1, 0}}, {IN, 0, {1, 1}}, {IN, 0, {4, 0}}}},
+        {0, FG_OP_take_along, 2, {3, 2}, {{OUT, 0, {1, 0}}, {OUT, 2, {0, 1}}, {IN, 0, {4, 0}}}},
+        {1, FG_OP_put_along, 2, {5, 3}, {{OUT, 0, {1, 0}}, {IN, 0, {0, 1}}, {IN, 0, {0, 4}}}},
+        {1, FG_OP_lu, 2, {3, 3}, {{OUT, 0, {3, 1}}, {IN, 0, {3, 1}}}},
+        {0, FG_OP_lu, 2, {3, 3}, {{OUT, 1, {3, 1}}, {IN, 0, {3, 1}}}}, /* the row of pivots */
+        {0, FG_OP_lu, 2, {3, 2}, {{OUT, 0, {3, 1}}, {IN, 0, {3, 1}}}},
+        {0, FG_OP_lu, 2, {3, 3}, {{OUT, 0, {1, 1}}, {IN, 0, {3, 1}}}},
+        {0, FG_OP_lu, 2, {2, 2}, {{OUT, 0, {2, 1}}, {OUT, 4, {2, 1}}}}, /* ... over the operand */
+        {1, FG_OP_lu_solve, 3, {3, 2, 3}, {{OUT, 0, {2, 1, 0}}, {IN, 0, {3, 0, 1}}, {IN, 0, {2, 1, 0}}}},
+        {0, FG_OP_lu_solve, 3, {3, 2, 3}, {{OUT, 0, {2, 1, 0}}, {IN, 1, {3, 0, 1}}, {IN, 0, {2, 1, 0}}}},
+        {0, FG_OP_lu_solve, 3, {3, 2, 2}, {{OUT, 0, {2, 1, 0}}, {IN, 0, {3, 0, 1}}, {IN, 0, {2, 1, 0}}}},
+        {1, FG_OP_solve_lower, 3, {3, 2, 3}, {{OUT, 0, {2, 1, 0}}, {IN, 3, {3, 0, 1}}, {IN, 0, {2, 1, 0}}}},
+        {1, FG_OP_lu_det, 2, {3, 3}, {{OUT, 0, {0, 0}}, {IN, 0, {3, 1}}}},
+        {0, FG_OP_lu_det, 2, {3, 3}, {{OUT, 12, {0, 0}}, {IN, 0, {3, 1}}}},
+        {0, FG_OP_lu_det, 2, {3, 3}, {{OUT, 0, {0, 0}}, {IN, 1, {3, 1}}}},
+        {0, FG_OP_lu_det, 2, {0, 0}, {{OUT, 0, {0, 0}}, {IN, 0, {3, 1}}}},
+        {1, FG_OP_lu_slogdet, 3, {2, 3, 3}, {{OUT, 0, {1, 0, 0}}, {IN, 0, {0, 3, 1}}}},
+        {0, FG_OP_lu_slogdet, 3, {1, 3, 3}, {{OUT, 0, {1, 0, 0}}, {IN, 0, {0, 3, 1}}}},
+        {1, FG_OP_eigh, 2, {2, 2}, {{OUT, 0, {2, 1}}, {IN, 0, {2, 1}}}},
+        {0, FG_OP_eigh, 2, {2, 2}, {{OUT, 3, {2, 1}}, {IN, 0, {2, 1}}}}, /* five rows */
+        {1, FG_OP_cholesky, 2, {3, 3}, {{OUT, 3, {3, 1}}, {IN, 3, {3, 1}}}},
+        {0, FG_OP_cholesky, 2, {3, 3}, {{OUT, 4, {3, 1}}, {IN, 3, {3, 1}}}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        builder b = one(cases[i].op, F64, cases[i].n_dims, cases[i].shape, cases[i].operands);
+        if (!CHECK(cases[i].good ? accepts(&b) : refuses(&b)))
+            fprintf(stderr, "    generalised %d: %s\n", (int)i, fg_op_name(cases[i].op));
+    }
+    const int64_t many[] = {2, (1 << 24) + 1}; /* numbers that float32 does not have */
+    builder b = {0};
+    add_input(&b, F32, 1, 1);
+    add_output(&b, F32, 1, 4 * many[1]);
+    add_instruction(&b, FG_OP_sort_pairs, F32, 2, many, (view[]){{1, 0, {many[1], 1}}, {0, 0, {0, 0}}});
+    CHECK(refuses(&b));
+    b.buffers[0][1] = b.buffers[1][1] = b.code[1] = F64;
+    CHECK(accepts(&b));
+}
+
 /* ---- seeded mutations ----------------------------------------------------------------------------------- */
 
 static int64_t mutated_word(rng *r, const int64_t *words, size_t n, size_t at) {
@@ -372,7 +436,8 @@ static int is_exact(const int64_t *words) {
     for (int64_t i = 0; i < words[2]; i++) {
         const int64_t op = w[0];
         if (op == FG_OP_divide || (op >= FG_OP_sqrt && op <= FG_OP_logaddexp) || op == FG_OP_power ||
-            op == FG_OP_prod || op == FG_OP_max || op == FG_OP_min || op == FG_OP_scan)
+            op == FG_OP_prod || op == FG_OP_max || op == FG_OP_min || op == FG_OP_scan ||
+            fg_op_kind_of((int)op) == FG_GENERALISED)
             return 0;
         w += instruction_words(w);
     }
@@ -487,7 +552,9 @@ static int64_t mutated_programs_are_refused_or_stay_inside(const builder good[N_
 }
 
 int main(int argc, char **argv) {
-    const builder good[N_GOOD] = {quadratic(F64, 5), layer(F32, 5, 7), mixture(F64), recurrence(F64, 5, 2, 1, 0)};
+    const builder good[N_GOOD] = {quadratic(F64, 5), layer(F32, 5, 7), mixture(F64),
+                                  along(F32),        matrices(F64),    matrices(F32),
+                                  recurrence(F64, 5, 2, 1, 0)};
     good_programs_are_accepted(good);
     every_truncation_and_extension_is_refused(good);
     impossible_words_are_refused(good);
@@ -500,6 +567,7 @@ int main(int argc, char **argv) {
     operations_are_checked();
     buffers_are_checked();
     tables_are_checked();
+    generalised_operations_are_checked();
     int64_t n_run = mutated_programs_are_refused_or_stay_inside(good, argc > 1 ? atoll(argv[1]) : 200000);
     CHECK(fg_live_bytes() == 0 && fg_live_blocks() == 0);
     printf("programs: %lld refused, %lld accepted, %lld mutants run\n", (long long)refused, (long long)accepted,

@@ -21,6 +21,21 @@ Operations and their attributes (elementwise operations need operands of exactly
     dot                 axes: the sum of a product
     matmul              (): (..., m, k) by (..., k, n) with equal leading axes
     scan                Loop: see loops.py
+
+and of the last axes alone, for operands of equal leading axes (along.py):
+
+    cumsum cumprod cummax cummin   (): running combinations along (..., n)
+    recurrence                     (): y[i] = a[i] y[i-1] + b[i], y[0] = b[0], of (..., n) twice; nothing comes from a
+                                   y[i-1] of exactly zero, whatever a[i] is
+    sort_pairs                     (): (..., n) to (..., 2, n), the values in order and the number each had
+    take_along                     (): a[p[i]] of a (..., n) and numbers p (..., m)
+    put_along                      n: zeros (..., n) with [p[i]] += a[i], of a and numbers p (..., m)
+    search_left search_right       (): how many of the ascending a (..., n) are below, or not above, b (..., m)
+    solve                          (): matrices (..., n, n) and right sides (..., n, k)
+    solve_lower                    (): the same for the lower triangle of the matrices
+    det slogdet                    (): (..., n, n) to (...), and to (..., 2) with the sign and log |det|
+    cholesky                       (): the lower factor, from the lower triangle
+    eigh                           (): (..., n, n) to (..., n + 1, n), eigenvalues above eigenvectors in columns
 """
 
 from __future__ import annotations
@@ -64,7 +79,9 @@ TRUTHS = frozenset(
 )
 # fmt: on
 KEEPS_TRUTH = frozenset(["copy", "maximum", "minimum", "fmax", "fmin", "absolute"])  # truth values in, truth values out
-NUMBERS = frozenset(["sum", "prod", "dot", "matmul", "index_add", "scatter_add", "scan"])  # numbers, whatever comes in
+GENERALISED = frozenset([name for name, _, kind in operations() if kind == "generalised"] + ["solve", "det", "slogdet"])
+# numbers, whatever comes in
+NUMBERS = GENERALISED | {"sum", "prod", "dot", "matmul", "index_add", "scatter_add", "scan"}
 VIEWS = frozenset(["reshape", "transpose", "broadcast", "slice"])
 SPREADS = frozenset(["reshape", "broadcast", "cast"])  # where one number goes in, the same comes out
 

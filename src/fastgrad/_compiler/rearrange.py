@@ -84,12 +84,6 @@ def delete(arr: Any, obj: Any, axis: Any = None) -> Node:
     return moved(np.delete, arr, obj, axis)
 
 
-@numpy_function(np.take_along_axis)
-def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Node:
-    refuse_traced_index(indices)
-    return moved(np.take_along_axis, arr, indices, axis)
-
-
 @numpy_function(np.compress)
 def compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Node:
     refuse(out=out)

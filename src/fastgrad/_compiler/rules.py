@@ -4,6 +4,7 @@
 the operands and the result. Forward and reverse mode both use it. `PULLBACKS` holds the operations that move
 or combine elements, and the two whose derivative selects: each takes an adjoint of the result back to one
 contribution per operand. In forward mode those in `LINEAR` are applied to the tangents; `PUSHFORWARDS` has the rest.
+rules_along.py has those of the operations on the last axes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import rules_along
 from .graph import (
     Frozen,
     Node,
@@ -293,6 +295,7 @@ PULLBACKS: dict[str, Callable[..., Sequence[Contribution]]] = {
     "gather": lambda g, times, y, a: (Picked(y.attributes[0], g),),
     "scatter_add": lambda g, times, y, a: (gather(g, y.attributes[0], a.shape),),
     "concatenate": _concatenate,
+    **rules_along.PULLBACKS,
     "stop_gradient": lambda g, times, y, a: (None,),
 }
 
@@ -302,7 +305,7 @@ PULLBACKS: dict[str, Callable[..., Sequence[Contribution]]] = {
 # linear in all operands together: the tangent is the operation on the tangents
 LINEAR = frozenset(
     ["sum", "cast", "reshape", "transpose", "broadcast", "slice", "index_add", "gather", "scatter_add", "concatenate"]
-)
+) | {"cumsum"}
 
 Tangents = Sequence[Node | None]  # of the operands, None for zero
 
@@ -342,4 +345,5 @@ PUSHFORWARDS: dict[str, Callable[[Node, Tangents], Node | None]] = {
     "min": _push_reduction,
     "where": _push_where,
     "stop_gradient": lambda node, tangents: None,
+    **rules_along.PUSHFORWARDS,
 }

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import shape_error, trace_error
 from . import graph
+from .along import along_last
 from .graph import ELEMENTWISE, FLOAT64, Frozen, Node
 from .layout import concatenate, expand_dims, index, moveaxis, moved, ravel, refuse_traced_index, stack
 from .operands import (
@@ -188,18 +189,16 @@ def bincount(x: Any, /, weights: Any = None, minlength: Any = 0) -> Node:
 
 @numpy_function(np.searchsorted)
 def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Node:
-    """How many points lie before each value: a number, flat in the values."""
-    if type(stacked(a)) is Node:
-        raise trace_error("searchsorted among traced points", "give constant points; the values may be traced")
-    points = constant_array(a)
-    points = points if sorter is None else points[np.asarray(sorter)]
+    """How many of the ascending points lie before each value: a number, flat in the values. NaN stands last."""
     if side not in ("left", "right"):
         raise ValueError(f"searchsorted: side={side!r} is neither 'left' nor 'right'")
-    v = as_count(as_node(v))
-    values = graph.reshape(v, (*v.shape, 1))
-    is_before = elementwise("less" if side == "left" else "less_equal", points, values)
-    is_last = elementwise("isnan", values)  # NaN stands behind all numbers
-    return sum_(elementwise("logical_or", is_before, is_last), -1)
+    if sorter is not None:
+        a = constant_array(a)[np.asarray(sorter)]
+    points, v = map(as_count, array_operands(a, v))
+    if points.ndim != 1:
+        raise shape_error(f"searchsorted in an array of shape {points.shape}", "it must have one axis")
+    found = along_last(f"search_{side}", points, ravel(v))
+    return graph.cast(graph.reshape(found, v.shape), FLOAT64)
 
 
 @numpy_function(np.digitize)

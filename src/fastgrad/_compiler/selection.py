@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .graph import ELEMENTWISE, REDUCTIONS, Frozen, Graph, Node, Shape, Slices, uniform, without_unit_axes
+from .graph import ELEMENTWISE, GENERALISED, REDUCTIONS, Frozen, Graph, Node, Shape, Slices, uniform, without_unit_axes
 from .storage import ARENA, CONSTANT, INPUT, OUTPUT, Storage, Tape, View, merged, packed, packed_strides
 
 # (operation, which of its operands is a product): the operation on the factors, then the other operand
@@ -33,7 +33,24 @@ ADDED = {"multiply": "multiply_add", "negative_multiply": "negative_multiply_add
 WHOLES = frozenset(["concatenate", "index_add"])  # made of parts
 FOLDS = REDUCTIONS | {"dot"}
 STRIDES = operator.attrgetter("strides")
-COMPUTED = frozenset(ELEMENTWISE) | FOLDS | {"matmul", "cast", "gather"}  # write their whole result once
+# these write their whole result once
+COMPUTED = (frozenset(ELEMENTWISE) | FOLDS | GENERALISED | {"matmul", "cast", "gather"}) - {"eigh", "sort_pairs"}
+
+# the core axes of generalised operations (csrc/ops.def), and which of them the result and the operands have
+CORES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(["cumsum", "cumprod", "cummax", "cummin"], ("n", "n", "n")),
+    "recurrence": ("n", "n", "n", "n"),
+    "sort_pairs": ("pn", "pn", "n"),
+    "take_along": ("mn", "m", "n", "m"),
+    "put_along": ("nm", "n", "m", "m"),
+    **dict.fromkeys(["search_left", "search_right"], ("mn", "m", "n", "m")),
+    **dict.fromkeys(["lu", "cholesky", "eigh"], ("ij", "ij", "ij")),
+    **dict.fromkeys(["lu_solve", "lu_solve_transposed", "solve_lower"], ("ikj", "ik", "ij", "ik")),
+    "lu_det": ("ij", "", "ij"),
+    "lu_slogdet": ("pij", "p", "ij"),
+}
+OF_MATRICES = frozenset(["lu", "lu_solve", "lu_solve_transposed", "solve_lower", "cholesky", "eigh"])
+MANY, SMALL = 16, 4  # so many matrices of one instance, of so many rows, are worth being laid side by side
 
 
 @dataclass
@@ -47,6 +64,7 @@ class Selection:
     places: dict[Node, tuple[Node, Slices]] = field(default_factory=dict)  # a value that is part of another
     whole_of: dict[Node, Node] = field(default_factory=dict)  # the last of a chain of additions to parts
     deferred: set[Node] = field(default_factory=set)  # products that are computed by the sum that uses them
+    factors: dict[Node, View] = field(default_factory=dict)  # of matrices, whoever needs them
     fused: dict[Node, tuple[str, tuple[Node, ...]]] = field(default_factory=dict)  # such sums
     _scalars: dict[tuple[float, str], View] = field(default_factory=dict)
 
@@ -217,6 +235,9 @@ class Selection:
                 self._emit(op, view, *map(self.views.__getitem__, inputs))
         elif op in FOLDS:
             self._select_fold(node, op, [self.views[x] for x in inputs])
+        elif op in CORES and op in COMPUTED:
+            self.views[node] = view = self._result(node)
+            self._emit_core(op, view, *map(self.views.__getitem__, inputs))
         else:
             getattr(self, f"_select_{op}")(node)
 
@@ -359,6 +380,97 @@ class Selection:
         else:
             self._emit(ADDED[product], target, *factors, target)
 
+    # -- the last axes, for each position of the others
+
+    def _emit_core(self, op: str, *views: View) -> None:
+        axes, *has = CORES[op]
+        final = views[0]
+        if 0 in final.shape:
+            return
+        n_lead = len(final.shape) - len(has[0])
+        n_matrices, is_small = math.prod(final.shape[:n_lead]), views[1].shape[-1] <= SMALL
+        if op in OF_MATRICES and not final.storage.is_lane and n_matrices >= MANY and is_small:
+            views = tuple([self._side_by_side(x, n_lead, is_copied=i > 0) for i, x in enumerate(views)])
+        result = views[0]
+        lengths: dict[str, int] = {}
+        tails: list[list[int]] = []
+        for view, names in zip(views, has, strict=True):
+            lengths.update(zip(names, view.shape[n_lead:], strict=True))
+            steps = dict(zip(names, view.strides[n_lead:], strict=True))
+            tails.append([steps.get(name, 0) for name in axes])
+        if 0 in lengths.values():  # nothing to add, nothing to count
+            self._emit("copy", result, self._scalar(0.0, result.storage.dtype).repeated(result.shape))
+            return
+        lead, strides = merged(result.shape[:n_lead], tuple([x.strides[:n_lead] for x in views]))
+        both = [(*s, *tail) for s, tail in zip(strides, tails, strict=True)]
+        self.tape.append(op, (*lead, *[lengths[name] for name in axes]), views, both)
+        if result is not final:
+            order = _lead_last(final, n_lead)
+            self._emit("copy", final.transposed(order), result.transposed(order))
+
+    def _side_by_side(self, view: View, n_lead: int, is_copied: bool) -> View:
+        """A view, or a new one, whose leading axes are innermost in memory: neighbours for the machine."""
+        if merged(view.shape[:n_lead], (view.strides[:n_lead],))[1][0] in ((0,), (1,)):
+            return view
+        order = _lead_last(view, n_lead)
+        turned = view.transposed(order)
+        storage = Storage(ARENA, view.storage.dtype, view.storage.is_lane, math.prod(view.shape))
+        new = packed(storage, turned.shape)
+        if is_copied:
+            self._emit("copy", new, turned)
+        return new.transposed(np.argsort(order).tolist())
+
+    def _rows(self, x: Node, n: int, told: int) -> tuple[View, View]:
+        """New memory for matrices like those of `x` of n rows, and the view of those that the machine is told of."""
+        *lead, _, length = x.shape
+        storage = Storage(ARENA, x.dtype.char, self.is_lane[x], math.prod((*lead, n, length)))
+        if not storage.is_lane and math.prod(lead) >= MANY and length <= SMALL:  # side by side
+            whole = packed(storage, (n, length, *lead)).transposed([*range(2, len(x.shape)), 0, 1])
+        else:
+            whole = packed(storage, (*lead, n, length))
+        return whole, _first_rows(whole, told)
+
+    def _factors(self, a: Node) -> tuple[View, bool]:
+        """The factors of matrices or of their transposes, and which; once for all that is done with them."""
+        last = a.ndim - 1
+        if a.op == "transpose" and a.attributes == (*range(last - 1), last, last - 1):
+            view, is_transposed = self._factors(a.inputs[0])
+            return view, not is_transposed
+        if a.op == "broadcast" and a.inputs[0].shape[-2:] == a.shape[-2:]:
+            view, is_transposed = self._factors(a.inputs[0])
+            return view.repeated(a.shape), is_transposed
+        if a not in self.factors:
+            n = a.shape[-1]
+            _, self.factors[a] = self._rows(a, n + 1, n)  # the last row tells what was exchanged
+            self._emit_core("lu", self.factors[a], self.views[a])
+        return self.factors[a], False
+
+    def _select_solve(self, node: Node) -> None:
+        factors, is_transposed = self._factors(node.inputs[0])
+        right = self.views[node.inputs[1]]
+        self.views[node] = view = self._result(node)
+        self._emit_core("lu_solve_transposed" if is_transposed else "lu_solve", view, factors, right)
+
+    def _select_det(self, node: Node) -> None:
+        factors, _ = self._factors(node.inputs[0])
+        self.views[node] = view = self._result(node)
+        self._emit_core(f"lu_{node.op}", view, factors)
+
+    _select_slogdet = _select_det
+
+    def _select_eigh(self, node: Node) -> None:
+        a = node.inputs[0]
+        n = a.shape[-1]
+        whole, told = self._rows(a, 2 * n + 1, n)
+        self._emit_core("eigh", told, self.views[a])
+        self.views[node] = _first_rows(whole, n + 1)
+
+    def _select_sort_pairs(self, node: Node) -> None:
+        storage = Storage(ARENA, node.dtype.char, self.is_lane[node], 2 * node.size)
+        whole = packed(storage, (*node.shape[:-2], 4, node.shape[-1]))
+        self.views[node] = view = _first_rows(whole, 2)
+        self._emit_core("sort_pairs", view, self.views[node.inputs[0]])
+
     def _select_gather(self, node: Node) -> None:
         source = self._packed(self.views[node.inputs[0]], self.is_lane[node])
         self.views[node] = view = target = self._result(node)
@@ -399,6 +511,18 @@ class Selection:
         table: Frozen = node.attributes[0]
         storage = Storage(CONSTANT, "q", False, table.array.size, data=table.array.ravel())
         return packed(storage, (storage.size,))
+
+
+def _lead_last(view: View, n_lead: int) -> list[int]:
+    """The permutation that puts the leading axes last."""
+    return [*range(n_lead, len(view.shape)), *range(n_lead)]
+
+
+def _first_rows(view: View, n: int) -> View:
+    """Matrices of which the first n rows are taken."""
+    spec = [(0, length, 1) for length in view.shape]
+    spec[-2] = (0, n, 1)
+    return view.part(tuple(spec))
 
 
 def _is_run(spec: Slices, shape: Shape) -> bool:

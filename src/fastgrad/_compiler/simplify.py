@@ -100,6 +100,13 @@ STRUCTURAL: dict[str, Callable[..., Any]] = {
     "prod": lambda a, axes: np.prod(a, axes),
     "max": lambda a, axes: np.max(a, axes),
     "min": lambda a, axes: np.min(a, axes),
+    "cumsum": lambda a, _: np.cumsum(a, -1),
+    "cumprod": lambda a, _: np.cumprod(a, -1),
+    "cummax": lambda a, _: np.maximum.accumulate(a, -1),
+    "cummin": lambda a, _: np.minimum.accumulate(a, -1),
+    "take_along": lambda a, p, _: np.take_along_axis(
+        a, np.where(p > 0, np.minimum(p, a.shape[-1] - 1), 0).astype(int), -1
+    ),
 }
 
 

@@ -36,6 +36,7 @@ from .layout import (
     take,
     transpose,
 )
+from .linalg import ACCUMULATIONS, argsort, cumprod, cumsum
 from .operands import (
     FUNCTIONS,
     NO_VALUE,
@@ -139,7 +140,10 @@ UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
 
 # what to write instead of functions left out
 CURES: dict[Any, str] = {
-    np.cumsum: "np.stack of running sums, or a product with np.tril(np.ones((n, n)))",
+    np.linalg.svd: "np.linalg.eigh(a.T @ a): squares of the singular values, and the right vectors",
+    np.linalg.qr: "np.linalg.cholesky(a.T @ a).T, which is R up to signs for full column rank",
+    np.linalg.eig: "np.linalg.eigh for symmetric matrices",
+    np.linalg.eigvals: "np.linalg.eigvalsh for symmetric matrices",
     np.array_equal: "np.all(a == b) for the same shapes",
     np.array_equiv: "np.all(a == b)",
     np.fill_diagonal: "np.where(np.eye(n, dtype=bool), value, a)",
@@ -335,10 +339,6 @@ def reduction_of_runs(reduce: Callable[..., Node]) -> Callable[..., Node]:
     return reduceat
 
 
-def accumulation(function: str) -> Callable[..., Node]:
-    return lambda a, axis=0, dtype=None, out=None: FUNCTIONS[getattr(np, function)](a, axis, dtype, out)
-
-
 UFUNC_METHODS: dict[str, dict[np.ufunc, Callable[..., Any]]] = {
     "__call__": UFUNCS,
     "outer": {ufunc: outer_of(ufunc) for ufunc in UFUNCS if ufunc.nin == 2 and ufunc is not np.matmul},
@@ -348,9 +348,7 @@ UFUNC_METHODS: dict[str, dict[np.ufunc, Callable[..., Any]]] = {
     } | {ufunc: folded(ufunc) for ufunc in (np.logaddexp, np.logaddexp2, np.hypot, np.fmax, np.fmin, np.logical_xor)
          if ufunc in UFUNCS},
     "reduceat": {np.add: reduction_of_runs(sum_), np.multiply: reduction_of_runs(prod)},
-    "accumulate": {getattr(np, name): accumulation(function)
-                   for name, function in (("add", "cumsum"), ("multiply", "cumprod"))
-                   if getattr(np, function) in FUNCTIONS},
+    "accumulate": ACCUMULATIONS,
 }  # fmt: skip
 
 
@@ -374,7 +372,8 @@ def _spread_arguments(function: Callable[..., Node]) -> Callable[..., Node]:
 
 
 METHODS: dict[str, Callable[..., Any]] = {
-    "all": all_, "any": any_, "argmax": argmax, "argmin": argmin, "astype": astype, "choose": choose, "clip": clip,
+    "all": all_, "any": any_, "argmax": argmax, "argmin": argmin, "argsort": argsort, "astype": astype,
+    "choose": choose, "clip": clip, "cumprod": cumprod, "cumsum": cumsum,
     "compress": lambda a, condition, axis=None, out=None: compress(condition, a, axis, out),
     "conj": lambda a: a, "conjugate": lambda a: a, "copy": lambda a, order="C": a,
     "diagonal": FUNCTIONS[np.diagonal], "dot": dot, "flatten": ravel, "max": max_, "mean": mean, "min": min_,
@@ -383,7 +382,6 @@ METHODS: dict[str, Callable[..., Any]] = {
     "searchsorted": searchsorted, "squeeze": squeeze, "std": std, "sum": sum_, "swapaxes": swapaxes, "take": take,
     "trace": trace, "transpose": _spread_arguments(transpose), "var": var,
 }  # fmt: skip
-METHODS |= {function.__name__: FUNCTIONS[function] for function in (np.cumsum, np.cumprod) if function in FUNCTIONS}
 
 # NumPy gives a view on the same memory: writing to one would change the other
 VIEWS = frozenset({

@@ -306,7 +306,7 @@ def _call(function: Callable[..., Any], args: Sequence[Any], options: dict[str, 
         if type(args[0]) is Traced:
             args[0]._is_shared = True
         return Traced(result, is_shared=True)
-    if (type(result) is list or type(result) is tuple) and result and type(result[0]) is Node:
+    if isinstance(result, (list, tuple)) and result and type(result[0]) is Node:
         for x in args:  # several results may be views of the operands
             if type(x) is Traced:
                 x._is_shared = True
@@ -319,6 +319,8 @@ def _wrap(value: Any) -> Any:
         return Traced(value, is_shared=True)
     if type(value) is list or type(value) is tuple:
         return type(value)([_wrap(part) for part in value])
+    if hasattr(value, "_fields"):  # a namedtuple
+        return type(value)(*map(_wrap, value))
     return value
 
 
