@@ -9,6 +9,7 @@
 
 #include "alloc.h"
 #include "status.h"
+#include "tiles.h"
 
 /* ---- axes ----------------------------------------------------------------------------------------------- */
 
@@ -74,6 +75,19 @@ static void run_gemm(const fg_call *call, void *const *operand) {
     call->kernel.gemm(&call->shape.gemm, operand[1], operand[2], operand[0]);
 }
 
+/* The same for a piece of a call over one axis. */
+static void rows_piece(const fg_call *call, int64_t n, void *const *operand) {
+    fg_rows rows = call->shape.rows;
+    rows.width = n;
+    call->kernel.rows(&rows, operand);
+}
+
+static void fold_piece(const fg_call *call, int64_t n, void *const *operand) {
+    fg_fold fold = call->shape.fold;
+    fold.n = n;
+    call->kernel.fold(&fold, operand);
+}
+
 /* Copies n elements between strided places of one element size. */
 static void copy_strided(int64_t n, int item, const char *from, int64_t from_stride, char *to, int64_t to_stride) {
     if (item == 8)
@@ -110,8 +124,8 @@ static void run_packed(const fg_call *call, void *const *operand) {
     }
 }
 
-static void run_cast(const fg_call *call, void *const *operand) {
-    const int64_t n = call->shape.rows.width, out = call->inner[0], in = call->inner[1];
+static void cast_piece(const fg_call *call, int64_t n, void *const *operand) {
+    const int64_t out = call->inner[0], in = call->inner[1];
     if (call->dtype == FG_FLOAT32)
         for (int64_t i = 0; i < n; i++)
             ((float *)operand[0])[i * out] = (float)((const double *)operand[1])[i * in];
@@ -119,6 +133,8 @@ static void run_cast(const fg_call *call, void *const *operand) {
         for (int64_t i = 0; i < n; i++)
             ((double *)operand[0])[i * out] = (double)((const float *)operand[1])[i * in];
 }
+
+static void run_cast(const fg_call *call, void *const *operand) { cast_piece(call, call->shape.rows.width, operand); }
 
 static void run_gather(const fg_call *call, void *const *operand) {
     const size_t bytes = (size_t)call->n_lanes * (size_t)call->item_size[0];
@@ -196,15 +212,26 @@ static void run_outer(const fg_call *call, int axis, void *const *operand) {
 
 fg_watch *fg_watch_for(double nanoseconds, fg_watch *watch) { return nanoseconds > 1e6 ? watch : NULL; }
 
+void fg_call_run(const fg_call *call, void *const *base) {
+    void *operand[N_OPERANDS];
+    for (int i = 0; i < N_OPERANDS; i++) /* those past the arity repeat the first input: no branch */
+        operand[i] = (char *)base[call->buffer[i]] + call->offset[i];
+    if (call->n_outer)
+        run_outer(call, 0, operand);
+    else
+        call->run(call, operand);
+}
+
 void fg_plan_run(const fg_plan *plan, int64_t first, int64_t last, void *const *base, fg_watch *watch, int worker) {
-    for (const fg_call *call = plan->calls + first, *end = plan->calls + last; call < end; call++) {
-        void *operand[N_OPERANDS];
-        for (int i = 0; i < N_OPERANDS; i++) /* those past the arity repeat the first input: no branch */
-            operand[i] = (char *)base[call->buffer[i]] + call->offset[i];
-        if (call->n_outer)
-            run_outer(call, 0, operand);
-        else
-            call->run(call, operand);
+    const fg_group *group = plan->groups, *end = group + plan->n_groups;
+    while (group < end && group->first < first)
+        group++;
+    while (first < last) {
+        if (group < end && group->first == first) {
+            fg_tiles_run(group, base, watch, worker);
+            first = group++->last;
+        } else
+            fg_call_run(&plan->calls[first++], base);
         if (watch) {
             if (worker == 0)
                 fg_watch_look(watch);
@@ -225,6 +252,8 @@ static void bind_elementwise(fg_call *call, const fg_kernels *kernels, const fg_
     memcpy(call->inner, stride, sizeof stride);
     if (in->op == FG_OP_cast) {
         call->run = run_cast;
+        call->piece = cast_piece;
+        call->flat = a.n == 0 && (rows->width == 1 || (stride[0] == 1 && fits(stride[1]))) ? rows->width : 0;
         set_outer(call, &a);
         return;
     }
@@ -236,6 +265,8 @@ static void bind_elementwise(fg_call *call, const fg_kernels *kernels, const fg_
     }
     rows->n_rows = 1;
     call->run = direct ? run_rows : run_packed;
+    call->piece = rows_piece;
+    call->flat = direct && a.n == 0 ? rows->width : 0;
     if (direct)
         rows->n_rows = pop(&a, rows->stride);
     set_outer(call, &a);
@@ -252,6 +283,12 @@ static void bind_fold(fg_call *call, const fg_kernels *kernels, const fg_program
     for (int i = 0; i < 2; i++) {
         const fg_operand *o = &in->operand[i < call->arity ? 1 + i : 1];
         fold->stride[i] = o->stride[reduced] * (p->buffers[o->buffer].is_lane ? n_lanes : 1);
+    }
+    if (a.n == 0) {
+        call->piece = fold_piece;
+        call->join = kernels->fold[in->op == FG_OP_dot ? FG_OP_sum : in->op][in->dtype];
+        call->flat = fold->n;
+        memcpy(&call->inner[1], fold->stride, sizeof fold->stride);
     }
     fold->width = 1;
     int wide = a.n > 0 && a.stride[a.n - 1][0] == 1;
@@ -370,15 +407,23 @@ fg_status fg_plan_create(const fg_program *program, int64_t n_lanes, fg_plan *pl
                        (long long)program->n_instructions);
     for (int64_t i = 0; i < program->n_instructions; i++) {
         plan->n_uniform = i == program->n_uniform ? plan->n_calls : plan->n_uniform;
-        plan->n_calls += bind(&plan->calls[plan->n_calls], kernels, program, &program->instructions[i],
-                              i < program->n_uniform ? 1 : n_lanes);
+        fg_call *call = &plan->calls[plan->n_calls];
+        plan->n_calls += bind(call, kernels, program, &program->instructions[i], i < program->n_uniform ? 1 : n_lanes);
+        call->instruction = i;
     }
     if (program->n_uniform == program->n_instructions)
         plan->n_uniform = plan->n_calls;
-    return FG_OK;
+    plan->uniform_bytes = program->uniform_bytes;
+    plan->lane_bytes = program->lane_bytes;
+    fg_status status = fg_tiles_find(program, n_lanes, plan, error);
+    if (status)
+        fg_plan_destroy(plan);
+    return status;
 }
 
 void fg_plan_destroy(fg_plan *plan) {
     fg_free(plan->calls);
-    plan->calls = NULL;
+    fg_free(plan->groups);
+    fg_free(plan->parts);
+    *plan = (fg_plan){0};
 }

@@ -118,6 +118,15 @@ void fg_parallel(int n, fg_task task, void *context, fg_watch *watch) {
     pthread_mutex_unlock(&pool.mutex);
 }
 
+int fg_workers_for(double nanoseconds, int64_t n_pieces) {
+    enum { WORTH_A_THREAD = 20000 }; /* nanoseconds of work that pay for waking one */
+    const int n = fg_get_num_threads();
+    const double worth = nanoseconds / WORTH_A_THREAD;
+    int64_t workers = worth < n ? (int64_t)worth : n;
+    workers = workers < n_pieces ? workers : n_pieces;
+    return workers < 1 ? 1 : (int)workers;
+}
+
 double fg_clock(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);

@@ -239,7 +239,7 @@ static fg_status verify(const fg_program *p, fg_instruction *in, int64_t number,
 
 /* ---- building ------------------------------------------------------------------------------------------- */
 
-static double instruction_cost(const fg_instruction *in) {
+double fg_instruction_cost(const fg_instruction *in) {
     double elements = 1;
     for (int d = 0; d < in->n_dims; d++)
         elements *= (double)in->shape[d];
@@ -304,7 +304,7 @@ static fg_status build(fg_program *p, int64_t n_words, fg_error *error) {
             status = verify(p, &p->instructions[i], i, error);
         if (status)
             return status;
-        p->cost += instruction_cost(&p->instructions[i]);
+        p->cost += fg_instruction_cost(&p->instructions[i]);
     }
     if (r.next != r.end)
         REFUSE("%lld words follow the last instruction", (long long)(r.end - r.next));

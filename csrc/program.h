@@ -33,4 +33,7 @@ struct fg_program {
 
 static inline int64_t fg_item_size(int dtype) { return dtype == FG_FLOAT32 ? 4 : 8; }
 
+/* Rough nanoseconds of an instruction for one instance. */
+double fg_instruction_cost(const fg_instruction *instruction);
+
 #endif

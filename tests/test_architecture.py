@@ -23,7 +23,7 @@ C_FLOORS = [
     ["status", "alloc"],
     ["pool", "program"],
     [*KERNELS, "cpu"],
-    ["plan"],
+    ["plan", "tiles"],
     ["machine"],
     ["descent"],
 ]
@@ -31,6 +31,8 @@ C_SIBLINGS = {  # what a part of a floor may use of its own floor
     "kernels": set(KERNELS),
     "elementary": {"vec", "elementary"},
     "cpu": {"kernels"},
+    "plan": {"tiles"},
+    "tiles": {"plan"},
     "fastgrad": {"ops", "updates"},
 }
 
