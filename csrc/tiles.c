@@ -398,8 +398,12 @@ static int find_halos(draft *d) {
         const fg_call *call = call_of(d, k);
         if (d->place[k] != TILED)
             continue;
-        d->low[k] = call->join ? 0 : note_of(d, k, 0)->low;
-        d->high[k] = call->join ? 0 : note_of(d, k, 0)->high;
+        note *out = note_of(d, k, 0);
+        const int64_t line = 64 / call->item_size[0]; /* elements: stores to scratch had better be aligned */
+        if (out->low > -MOST_HALO / 2 && out->low <= out->high)
+            out->low -= (out->low % line + line) % line;
+        d->low[k] = call->join ? 0 : out->low;
+        d->high[k] = call->join ? 0 : out->high;
         if (d->low[k] > d->high[k])
             continue; /* nobody reads it */
         for (int i = 1; i <= call->arity; i++) {
