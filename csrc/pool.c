@@ -134,7 +134,7 @@ double fg_clock(void) {
 }
 
 void fg_watch_look(fg_watch *watch) {
-    if (!watch->poll || fg_clock() < watch->next)
+    if (!watch->poll || atomic_load(&watch->cancelled) || fg_clock() < watch->next)
         return;
     if (watch->poll(watch->context, atomic_load(&watch->done)))
         atomic_store(&watch->cancelled, 1);

@@ -3,15 +3,15 @@
  * The tiles of a group are ranges [s, e) of an index, the anchor. Each buffer that the group writes has a shift: its
  * element j belongs to anchor j - shift. A tile makes, of each such buffer, the anchors [s + low, e + high) that later
  * calls of the group or the world behind it need of that tile; these halos follow backwards from what is live after the
- * group. Neighbouring tiles compute the few elements of a halo twice, so they depend on nothing of each other and run in
- * any order. What is not live afterwards stands in scratch memory of the worker; what is live is written in place and
- * has no halo, so that each element of it belongs to one tile.
+ * group. Neighbouring tiles compute the few elements of a halo twice, so they depend on nothing of each other and run
+ * in any order. What is not live afterwards stands in scratch memory of the worker; what is live is written in place
+ * and has no halo, so that each element of it belongs to one tile.
  *
  * A reduction keeps its order (kernels.h, fg_fold): tiles are a power of two of chunks and begin at multiples of their
  * size, so the sum of a tile is a node of the balanced tree, and so is that of a unit, a power of two of tiles.
  *
- * Nothing is taken on trust: a program may use its memory in any way that the verifier allows. Where the analysis cannot
- * show that tile by tile is the same as call by call, the group ends before the call in question. */
+ * Nothing is taken on trust: a program may use its memory in any way that the verifier allows. Where the analysis
+ * cannot show that tile by tile is the same as call by call, the group ends before the call in question. */
 #include "tiles.h"
 
 #include <string.h>
@@ -22,7 +22,7 @@
 enum { N_OPERANDS = 1 + FG_MAX_INPUTS };
 
 enum {
-    LEAST = 4096,          /* elements of a call that starts a group: less stays in cache anyway */
+    LEAST = 2 * 1024,      /* elements of a call that starts a group: two tiles of it at the least */
     FEW = 64,              /* elements of a call that may run before or after the tiles instead of on them */
     CHUNK = 1024,          /* of a reduction: tiles are powers of two of it */
     MOST_CALLS = 64,       /* of a group */
@@ -51,8 +51,8 @@ struct fg_part {
  * the next: the way to a balanced tree while pieces come one by one. */
 typedef struct {
     char value[48 * 8];
-    int64_t count;  /* pieces so far */
-    int depth;      /* values */
+    int64_t count; /* pieces so far */
+    int depth;     /* values */
 } stack;
 
 static void join(stack *s, const fg_call *call) {
@@ -381,8 +381,8 @@ static void anchor(draft *d) {
         note *o = &d->notes[d->touched[j]];
         if (!o->is_written)
             continue;
-        o->in_place = o->in_place || is_live(d->program, d->plan, d->touched[j], d->start + o->first,
-                                            d->start + o->last);
+        o->in_place =
+            o->in_place || is_live(d->program, d->plan, d->touched[j], d->start + o->first, d->start + o->last);
         for (int k = 0; k < d->n; k++)
             for (int i = 1; d->place[k] == AFTER && i < N_OPERANDS; i++)
                 o->in_place |= overlap(d->program, d->touched[j], call_of(d, k)->buffer[i]);
@@ -447,7 +447,17 @@ static int find_clashes(const draft *d) {
     return d->n;
 }
 
-/* Places in scratch: a result takes that of an operand which it is the last to read, element by element, or a free one. */
+/* Whether call k reads a buffer only where it writes its result, element by element. */
+static int reads_in_step(const draft *d, int k, const note *o) {
+    const fg_call *call = call_of(d, k);
+    for (int i = 1; i <= call->arity; i++)
+        if (note_of(d, k, i) == o &&
+            (first_element(call, i) - o->shift != d->at[k] || call->item_size[i] != call->item_size[0]))
+            return 0;
+    return 1;
+}
+
+/* Places in scratch: a result takes that of an operand which nobody else reads any more, or a free one. */
 static int find_slots(draft *d) {
     int busy[MOST_SLOTS] = {0};
     d->n_slots = 0;
@@ -460,9 +470,7 @@ static int find_slots(draft *d) {
         for (int early = 1; early >= 0; early--) {
             for (int i = 1; i <= call->arity; i++) {
                 const note *o = note_of(d, k, i);
-                const int in_step =
-                    first_element(call, i) - o->shift == d->at[k] && call->item_size[i] == call->item_size[0];
-                if (o->slot >= 0 && o->last == k && o != out && (in_step || !early))
+                if (o->slot >= 0 && o->last == k && o != out && early == reads_in_step(d, k, o))
                     busy[o->slot] = 0;
             }
             for (int s = 0; early && wanted && out->slot < 0 && s < MOST_SLOTS; s++)
@@ -543,7 +551,7 @@ static void build(const draft *d, fg_group *g, fg_part *parts) {
             }
         }
     if (g->n_tiled == 0)
-        return; /* all for nothing */
+        return;             /* all for nothing */
     for (;; g->unit *= 2) { /* as few tiles as the units suffice for; a unit begins at a multiple of its size, too */
         const int64_t elements = g->tile * g->unit;
         const int64_t from = low / elements - (low % elements < 0), to = (high + elements - 1) / elements;
