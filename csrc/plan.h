@@ -37,7 +37,7 @@ struct fg_call {
     fg_fold_kernel join;
 };
 
-/* Calls that run tile by tile: see tiles.c, which alone reads the parts. First come those before the tiles, then those
+/* Calls that run tile by tile: see tiles.h, which defines the parts. First come those before the tiles, then those
  * on them, then those after. A unit is as many tiles as one worker draws at a time. */
 typedef struct fg_part fg_part;
 typedef struct {

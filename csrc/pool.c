@@ -59,17 +59,23 @@ static void *worker_main(void *argument) {
 
 /* Signals are for the threads of the program that uses us. */
 static void start_workers(int n) {
+    enum { STACK_BYTES = 1 << 20 }; /* some systems' own is too little for what a worker keeps in scratch */
     sigset_t all, before;
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes))
+        return;
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     while (pool.n_started + 1 < n) {
         pthread_t thread;
-        if (pthread_create(&thread, NULL, worker_main, (void *)(intptr_t)(pool.n_started + 1)))
+        if (pthread_create(&thread, &attributes, worker_main, (void *)(intptr_t)(pool.n_started + 1)))
             break;
         pthread_detach(thread);
         pool.n_started++;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
 }
 
 static struct timespec in_10_ms(void) {

@@ -23,7 +23,7 @@ C_FLOORS = [
     ["status", "alloc"],
     ["pool", "program"],
     [*KERNELS, "cpu"],
-    ["plan", "tiles"],
+    ["plan", "groups", "tiles"],
     ["machine"],
     ["descent"],
 ]
@@ -33,6 +33,7 @@ C_SIBLINGS = {  # what a part of a floor may use of its own floor
     "cpu": {"kernels"},
     "plan": {"tiles"},
     "tiles": {"plan"},
+    "groups": {"tiles"},
     "fastgrad": {"ops", "updates"},
 }
 
