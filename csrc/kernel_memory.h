@@ -54,32 +54,107 @@ FG_INLINE void TYPED(store_some)(T *p, V v, int64_t n) {
 #endif
 }
 
-/* Eight rows at a time: as many streams as the hardware follows, and whole cache lines on the lanes' side. */
+/* A square of N rows and N elements of each, turned over in registers: in the round of h, 1, 2, 4 and so on, blocks of
+ * h by h that lie across from each other in a block of 2h by 2h change places. */
+FG_INLINE void TYPED(square)(const T *from, int64_t from_row, T *to, int64_t to_row) {
+    V row[N];
+#define UPPER(i, h) ((i) & (h) ? N + (i) - (h) : (i))
+#define LOWER(i, h) ((i) & (h) ? N + (i) : (i) + (h))
+#define ROUND(h)                                                        \
+    for (int j = 0; j < N; j++)                                         \
+        if (!(j & (h))) {                                               \
+            const V upper = row[j], lower = row[j + (h)];               \
+            row[j] = FG_SHUFFLE(M, upper, lower, EACH(UPPER, h));       \
+            row[j + (h)] = FG_SHUFFLE(M, upper, lower, EACH(LOWER, h)); \
+        }
+#pragma GCC unroll 16
+    for (int j = 0; j < N; j++)
+        row[j] = TYPED(load)(from + j * from_row);
+#pragma GCC unroll 16
+    ROUND(1)
+#if N > 2
+#pragma GCC unroll 16
+    ROUND(2)
+#endif
+#if N > 4
+#pragma GCC unroll 16
+    ROUND(4)
+#endif
+#if N > 8
+#pragma GCC unroll 16
+    ROUND(8)
+#endif
+#pragma GCC unroll 16
+    for (int j = 0; j < N; j++)
+        TYPED(store)(to + j * to_row, row[j]);
+#undef ROUND
+#undef LOWER
+#undef UPPER
+}
+
+/* Where the next square stands after one at i, of n elements: the last one may overlap that before it when what is left
+ * is not `few`; n when no square is left. */
+FG_INLINE int64_t TYPED(next)(int64_t i, int64_t n, int64_t few) {
+    i += N;
+    return i + N <= n ? i : n - i > few ? n - N : n;
+}
+
+/* to[c, r] = from[r, c] for r < rows, c < columns: in squares, and one by one what is left over. */
+FG_INLINE void TYPED(turn)(int64_t rows, int64_t columns, const T *from, int64_t from_row, T *to, int64_t to_row) {
+    enum { FEW = N / 8 };
+    for (int64_t r = 0; r < rows; r = TYPED(next)(r, rows, FEW))
+        for (int64_t c = 0; c < columns; c = TYPED(next)(c, columns, FEW))
+            TYPED(square)(from + r * from_row + c, from_row, to + c * to_row + r, to_row);
+    const int64_t r_left = rows % N <= FEW ? rows % N : 0, c_left = columns % N <= FEW ? columns % N : 0;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = columns - c_left; c < columns; c++)
+            to[c * to_row + r] = from[r * from_row + c];
+    for (int64_t c = 0; c < columns; c++)
+        for (int64_t r = rows - r_left; r < rows; r++)
+            to[c * to_row + r] = from[r * from_row + c];
+}
+
+/* Short rows: eight at a time, as many streams as the hardware follows. */
 enum { TYPED(ROWS_AT_ONCE) = 8 };
 
 static void TYPED(lanes_in)(int64_t n, int64_t size, int64_t n_lanes, const void *from, void *to) {
     const T *rows = from;
     T *lanes = to;
-    for (int64_t l = 0; l < n; l += TYPED(ROWS_AT_ONCE)) {
-        int64_t some = n - l < TYPED(ROWS_AT_ONCE) ? n - l : TYPED(ROWS_AT_ONCE);
-        if (some == TYPED(ROWS_AT_ONCE))
-            for (int64_t i = 0; i < size; i++)
-                for (int64_t j = 0; j < TYPED(ROWS_AT_ONCE); j++)
-                    lanes[i * n_lanes + l + j] = rows[(l + j) * size + i];
-        else
-            for (int64_t i = 0; i < size; i++)
-                for (int64_t j = 0; j < some; j++)
-                    lanes[i * n_lanes + l + j] = rows[(l + j) * size + i];
+    if (size == 1) {
+        memcpy(to, from, (size_t)n * sizeof(T));
+        return;
     }
+    if (N > 2 && size >= N && n >= N) {
+        TYPED(turn)(n, size, rows, size, lanes, n_lanes);
+        return;
+    }
+    int64_t l = 0;
+    for (; l + TYPED(ROWS_AT_ONCE) <= n; l += TYPED(ROWS_AT_ONCE))
+        for (int64_t i = 0; i < size; i++)
+            for (int64_t j = 0; j < TYPED(ROWS_AT_ONCE); j++)
+                lanes[i * n_lanes + l + j] = rows[(l + j) * size + i];
+    for (; l < n; l++)
+        for (int64_t i = 0; i < size; i++)
+            lanes[i * n_lanes + l] = rows[l * size + i];
 }
 
 static void TYPED(lanes_out)(int64_t n, int64_t size, int64_t n_lanes, const void *from, void *to) {
     const T *lanes = from;
     T *rows = to;
-    for (int64_t l = 0; l < n; l += TYPED(ROWS_AT_ONCE)) {
-        int64_t some = n - l < TYPED(ROWS_AT_ONCE) ? n - l : TYPED(ROWS_AT_ONCE);
-        for (int64_t j = 0; j < some; j++)
-            for (int64_t i = 0; i < size; i++)
-                rows[(l + j) * size + i] = lanes[i * n_lanes + l + j];
+    if (size == 1) {
+        memcpy(to, from, (size_t)n * sizeof(T));
+        return;
     }
+    if (N > 2 && size >= N && n >= N) {
+        TYPED(turn)(size, n, lanes, n_lanes, rows, size);
+        return;
+    }
+    int64_t l = 0;
+    for (; l + TYPED(ROWS_AT_ONCE) <= n; l += TYPED(ROWS_AT_ONCE))
+        for (int64_t i = 0; i < size; i++)
+            for (int64_t j = 0; j < TYPED(ROWS_AT_ONCE); j++)
+                rows[(l + j) * size + i] = lanes[i * n_lanes + l + j];
+    for (; l < n; l++)
+        for (int64_t i = 0; i < size; i++)
+            rows[l * size + i] = lanes[i * n_lanes + l];
 }

@@ -31,6 +31,7 @@
 #define M vi64
 #define U vu64
 #define N FG_N_F64
+#define EACH FG_EACH_F64
 #define TYPED(name) PASTE(name, _f64)
 #include "kernel_memory.h"
 #include "kernel_rows.h"
@@ -44,6 +45,7 @@
 #undef M
 #undef U
 #undef N
+#undef EACH
 #undef TYPED
 
 #define T float
@@ -51,6 +53,7 @@
 #define M vi32
 #define U vu32
 #define N FG_N_F32
+#define EACH FG_EACH_F32
 #define TYPED(name) PASTE(name, _f32)
 #include "kernel_memory.h"
 #include "kernel_rows.h"

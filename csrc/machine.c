@@ -63,8 +63,8 @@ fg_status fg_evaluate(const fg_machine *machine, const void *const *inputs, void
                       void *poll_context, fg_error *error) {
     enum { SMALL_ARENA = 16 << 10, FEW_BUFFERS = 128 };
     const fg_program *p = machine->program;
-    const int64_t uniform = fg_round_up(p->uniform_bytes), values = uniform + fg_round_up(p->lane_bytes);
-    const int64_t bytes = values + fg_loop_memory(p, 1);
+    const int64_t uniform = fg_round_up(machine->plan.uniform_bytes);
+    const int64_t values = uniform + fg_round_up(machine->plan.lane_bytes), bytes = values + fg_loop_memory(p, 1);
     char small[SMALL_ARENA] __attribute__((aligned(64)));
     void *few[FEW_BUFFERS];
     char *arena = bytes <= SMALL_ARENA ? small : fg_alloc((size_t)bytes, 1);
@@ -209,15 +209,6 @@ int64_t fg_lanes_for(const fg_program *p, int64_t batch, int64_t more_bytes) {
     units = units < enough ? units : enough;
     units = units < MOST ? units : MOST;
     return UNIT * (units < 1 ? 1 : units - (units % 2 == 0));
-}
-
-int fg_workers_for(double nanoseconds, int64_t n_blocks) {
-    enum { WORTH_A_THREAD = 20000 }; /* nanoseconds of work that pay for waking one */
-    const int n = fg_get_num_threads();
-    const double worth = nanoseconds / WORTH_A_THREAD;
-    int64_t workers = worth < n ? (int64_t)worth : n;
-    workers = workers < n_blocks ? workers : n_blocks;
-    return workers < 1 ? 1 : (int)workers;
 }
 
 fg_status fg_evaluate_batch(const fg_program *program, int64_t batch, const void *const *inputs, void *const *outputs,

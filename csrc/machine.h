@@ -24,7 +24,5 @@ FG_CHECKED fg_status fg_shared_create(const fg_program *program, const fg_plan *
 /* Lanes of a block for a batch: 1, or an odd multiple of 16, by the bytes that a lane keeps live (those of the
  * program and `more_bytes`). Never by the number of threads. */
 int64_t fg_lanes_for(const fg_program *program, int64_t batch, int64_t more_bytes);
-/* Workers that a call of so much work in so many blocks is worth. */
-int fg_workers_for(double nanoseconds, int64_t n_blocks);
 
 #endif

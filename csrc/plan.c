@@ -10,6 +10,7 @@
 #include "alloc.h"
 #include "loop.h"
 #include "status.h"
+#include "tiles.h"
 
 /* ---- axes ----------------------------------------------------------------------------------------------- */
 
@@ -76,6 +77,19 @@ static void run_gemm(const fg_call *call, void *const *operand) {
     call->kernel.gemm(&call->shape.gemm, operand[1], operand[2], operand[0]);
 }
 
+/* The same for a piece of a call over one axis. */
+static void rows_piece(const fg_call *call, int64_t n, void *const *operand) {
+    fg_rows rows = call->shape.rows;
+    rows.width = n;
+    call->kernel.rows(&rows, operand);
+}
+
+static void fold_piece(const fg_call *call, int64_t n, void *const *operand) {
+    fg_fold fold = call->shape.fold;
+    fold.n = n;
+    call->kernel.fold(&fold, operand);
+}
+
 /* Copies n elements between strided places of one element size. */
 static void copy_strided(int64_t n, int item, const char *from, int64_t from_stride, char *to, int64_t to_stride) {
     if (item == 8)
@@ -112,8 +126,8 @@ static void run_packed(const fg_call *call, void *const *operand) {
     }
 }
 
-static void run_cast(const fg_call *call, void *const *operand) {
-    const int64_t n = call->shape.rows.width, out = call->inner[0], in = call->inner[1];
+static void cast_piece(const fg_call *call, int64_t n, void *const *operand) {
+    const int64_t out = call->inner[0], in = call->inner[1];
     if (call->dtype == FG_FLOAT32)
         for (int64_t i = 0; i < n; i++)
             ((float *)operand[0])[i * out] = (float)((const double *)operand[1])[i * in];
@@ -121,6 +135,8 @@ static void run_cast(const fg_call *call, void *const *operand) {
         for (int64_t i = 0; i < n; i++)
             ((double *)operand[0])[i * out] = (double)((const float *)operand[1])[i * in];
 }
+
+static void run_cast(const fg_call *call, void *const *operand) { cast_piece(call, call->shape.rows.width, operand); }
 
 static void run_gather(const fg_call *call, void *const *operand) {
     const size_t bytes = (size_t)call->n_lanes * (size_t)call->item_size[0];
@@ -198,17 +214,32 @@ static void run_outer(const fg_call *call, int axis, void *const *operand) {
 
 fg_watch *fg_watch_for(double nanoseconds, fg_watch *watch) { return nanoseconds > 1e6 ? watch : NULL; }
 
+void fg_call_run(const fg_call *call, void *const *base) {
+    void *operand[N_OPERANDS];
+    for (int i = 0; i < N_OPERANDS; i++) /* those past the arity repeat the first input: no branch */
+        operand[i] = (char *)base[call->buffer[i]] + call->offset[i];
+    if (call->n_outer)
+        run_outer(call, 0, operand);
+    else
+        call->run(call, operand);
+}
+
 void fg_plan_run(const fg_plan *plan, int64_t first, int64_t last, void *const *base, fg_watch *watch, int worker) {
-    for (const fg_call *call = plan->calls + first, *end = plan->calls + last; call < end; call++) {
-        void *operand[N_OPERANDS];
-        for (int i = 0; i < N_OPERANDS; i++) /* those past the arity repeat the first input: no branch */
-            operand[i] = (char *)base[call->buffer[i]] + call->offset[i];
-        if (call->loop)
-            fg_loop_run(call->loop, base, watch, worker);
-        else if (call->n_outer)
-            run_outer(call, 0, operand);
-        else
-            call->run(call, operand);
+    const fg_group *group = plan->groups, *end = group + plan->n_groups;
+    while (group < end && group->first < first)
+        group++;
+    while (first < last) {
+        const fg_call *call = &plan->calls[first];
+        if (group < end && group->first == first) {
+            fg_tiles_run(group, base, watch, worker);
+            first = group++->last;
+        } else {
+            if (call->loop)
+                fg_loop_run(call->loop, base, watch, worker);
+            else
+                fg_call_run(call, base);
+            first++;
+        }
         if (watch) {
             if (worker == 0)
                 fg_watch_look(watch);
@@ -229,6 +260,8 @@ static void bind_elementwise(fg_call *call, const fg_kernels *kernels, const fg_
     memcpy(call->inner, stride, sizeof stride);
     if (in->op == FG_OP_cast) {
         call->run = run_cast;
+        call->piece = cast_piece;
+        call->flat = a.n == 0 && (rows->width == 1 || (stride[0] == 1 && fits(stride[1]))) ? rows->width : 0;
         set_outer(call, &a);
         return;
     }
@@ -240,6 +273,8 @@ static void bind_elementwise(fg_call *call, const fg_kernels *kernels, const fg_
     }
     rows->n_rows = 1;
     call->run = direct ? run_rows : run_packed;
+    call->piece = rows_piece;
+    call->flat = direct && a.n == 0 ? rows->width : 0;
     if (direct)
         rows->n_rows = pop(&a, rows->stride);
     set_outer(call, &a);
@@ -271,6 +306,12 @@ static void bind_fold(fg_call *call, const fg_kernels *kernels, const fg_program
     for (int i = 0; i < 2; i++) {
         const fg_operand *o = &in->operand[i < call->arity ? 1 + i : 1];
         fold->stride[i] = o->stride[reduced] * (p->buffers[o->buffer].is_lane ? n_lanes : 1);
+    }
+    if (a.n == 0) {
+        call->piece = fold_piece;
+        call->join = kernels->fold[in->op == FG_OP_dot ? FG_OP_sum : in->op][in->dtype];
+        call->flat = fold->n;
+        memcpy(&call->inner[1], fold->stride, sizeof fold->stride);
     }
     fold->width = pop_width(&a, call->arity, &fold->splat);
     if (call->arity == 1)
@@ -411,15 +452,23 @@ fg_status fg_plan_create(const fg_program *program, int64_t n_lanes, fg_plan *pl
             plan->n_calls++;
         } else
             plan->n_calls += bind(call, kernels, program, in, lanes);
+        call->instruction = i;
     }
     if (program->n_uniform == program->n_instructions)
         plan->n_uniform = plan->n_calls;
-    return FG_OK;
+    plan->uniform_bytes = program->uniform_bytes;
+    plan->lane_bytes = program->lane_bytes;
+    fg_status status = fg_tiles_find(program, n_lanes, plan, error);
+    if (status)
+        fg_plan_destroy(plan);
+    return status;
 }
 
 void fg_plan_destroy(fg_plan *plan) {
     for (int64_t i = 0; i < plan->n_calls; i++)
         fg_loop_destroy(plan->calls[i].loop);
     fg_free(plan->calls);
+    fg_free(plan->groups);
+    fg_free(plan->parts);
     *plan = (fg_plan){0};
 }

@@ -32,17 +32,42 @@ struct fg_call {
     int64_t buffer[1 + FG_MAX_INPUTS], offset[1 + FG_MAX_INPUTS]; /* bytes from the buffer's base */
     int dtype, item_size[1 + FG_MAX_INPUTS];
     int64_t n_lanes;     /* of a table's elements */
-    fg_bound_loop *loop; /* of a scan, else NULL */
+    fg_bound_loop *loop; /* of a scan, else NULL: then nothing but `instruction` counts */
+    int64_t instruction;
+    /* Of a call over one axis: its length (else 0), a run of the first n elements from the operands on, and for a
+     * reduction what combines two partial results (else NULL). `inner` holds the strides. */
+    int64_t flat;
+    void (*piece)(const fg_call *call, int64_t n, void *const *operand);
+    fg_fold_kernel join;
 };
+
+/* Calls that run tile by tile: see tiles.h, which defines the parts. First come those before the tiles, then those
+ * on them, then those after. A unit is as many tiles as one worker draws at a time. */
+typedef struct fg_part fg_part;
+typedef struct {
+    int64_t first, last; /* calls first to last - 1 */
+    fg_part *parts;
+    int n_before, n_tiled, n_after, n_sums;
+    int64_t tile, unit; /* elements; tiles */
+    int64_t first_tile, n_units;
+    double cost; /* nanoseconds */
+} fg_group;
 
 typedef struct {
     fg_call *calls; /* the uniform instructions, then those of the lanes */
     int64_t n_uniform, n_calls;
+    fg_group *groups; /* by their calls */
+    fg_part *parts;   /* of all groups */
+    int64_t n_groups;
+    int64_t uniform_bytes, lane_bytes; /* of the arenas that a run of one instance touches */
 } fg_plan;
 
 /* Binds every instruction for blocks of `n_lanes` with the kernels in use. */
 FG_CHECKED fg_status fg_plan_create(const fg_program *program, int64_t n_lanes, fg_plan *plan, fg_error *error);
 void fg_plan_destroy(fg_plan *plan);
+
+/* Runs one call that is no loop, whole. */
+void fg_call_run(const fg_call *call, void *const *base);
 
 /* Runs calls first to last - 1 on the buffers that start at base[i]; the loops' memory follows the last. With a watch
  * (NULL for none: what takes less than a millisecond) it stops between two calls once that is cancelled, and worker 0

@@ -59,17 +59,23 @@ static void *worker_main(void *argument) {
 
 /* Signals are for the threads of the program that uses us. */
 static void start_workers(int n) {
+    enum { STACK_BYTES = 1 << 20 }; /* some systems' own is too little for what a worker keeps in scratch */
     sigset_t all, before;
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes))
+        return;
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     while (pool.n_started + 1 < n) {
         pthread_t thread;
-        if (pthread_create(&thread, NULL, worker_main, (void *)(intptr_t)(pool.n_started + 1)))
+        if (pthread_create(&thread, &attributes, worker_main, (void *)(intptr_t)(pool.n_started + 1)))
             break;
         pthread_detach(thread);
         pool.n_started++;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
 }
 
 static struct timespec in_10_ms(void) {
@@ -116,6 +122,15 @@ void fg_parallel(int n, fg_task task, void *context, fg_watch *watch) {
     pool.n_wanted = 0;
     pool.busy = 0;
     pthread_mutex_unlock(&pool.mutex);
+}
+
+int fg_workers_for(double nanoseconds, int64_t n_pieces) {
+    enum { WORTH_A_THREAD = 20000 }; /* nanoseconds of work that pay for waking one */
+    const int n = fg_get_num_threads();
+    const double worth = nanoseconds / WORTH_A_THREAD;
+    int64_t workers = worth < n ? (int64_t)worth : n;
+    workers = workers < n_pieces ? workers : n_pieces;
+    return workers < 1 ? 1 : (int)workers;
 }
 
 double fg_clock(void) {

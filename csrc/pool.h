@@ -26,6 +26,9 @@ void fg_watch_look(fg_watch *watch);
  * queue and never counts on its colleagues. */
 void fg_parallel(int n, fg_task task, void *context, fg_watch *watch);
 
+/* Workers that so much work in so many pieces is worth. */
+int fg_workers_for(double nanoseconds, int64_t n_pieces);
+
 /* Seconds of a steady clock. */
 double fg_clock(void);
 

@@ -433,7 +433,7 @@ static fg_status verify(const fg_program *p, fg_instruction *in, int64_t number,
 
 /* ---- building ------------------------------------------------------------------------------------------- */
 
-static double instruction_cost(const fg_instruction *in) {
+double fg_instruction_cost(const fg_instruction *in) {
     enum { A_CALL = 2 }; /* nanoseconds: bodies are often small */
     double elements = 1;
     for (int d = 0; d < in->n_dims; d++)
@@ -505,7 +505,7 @@ static fg_status build(fg_program *p, int64_t n_words, int depth, fg_error *erro
             status = in->loop ? verify_loop(p, in, i, error) : verify(p, in, i, error);
         if (status)
             return status;
-        p->cost += instruction_cost(in);
+        p->cost += fg_instruction_cost(in);
     }
     if (r.next != r.end)
         REFUSE("%lld words follow the last instruction", (long long)(r.end - r.next));

@@ -57,4 +57,7 @@ static inline int64_t fg_n_stored(int64_t length, int64_t every) {
     return every ? length / every + (length % every != 0) : 0;
 }
 
+/* Rough nanoseconds of an instruction for one instance. */
+double fg_instruction_cost(const fg_instruction *instruction);
+
 #endif

@@ -43,6 +43,31 @@ FG_INLINE vf32 splat_f32(float x) { return x - (vf32){0}; }
 FG_INLINE vf64 pick_f64(vi64 m, vf64 u, vf64 v) { return (vf64)((m & (vi64)u) | (~m & (vi64)v)); }
 FG_INLINE vf32 pick_f32(vi32 m, vf32 u, vf32 v) { return (vf32)((m & (vi32)u) | (~m & (vi32)v)); }
 
+/* the elements of a and b that `index` (of type `indices`) names, those of b counted on from those of a */
+#if defined(__clang__)
+#define FG_SHUFFLE(indices, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define FG_SHUFFLE(indices, a, b, ...) __builtin_shuffle(a, b, (indices){__VA_ARGS__})
+#endif
+
+/* index(i, h) for each place i of a vector */
+#define FG_EACH_2(index, h) index(0, h), index(1, h)
+#define FG_EACH_4(index, h) FG_EACH_2(index, h), index(2, h), index(3, h)
+#define FG_EACH_8(index, h) FG_EACH_4(index, h), index(4, h), index(5, h), index(6, h), index(7, h)
+#define FG_EACH_16(index, h)                                                                               \
+    FG_EACH_8(index, h), index(8, h), index(9, h), index(10, h), index(11, h), index(12, h), index(13, h), \
+        index(14, h), index(15, h)
+#if FG_VEC_BYTES == 64
+#define FG_EACH_F64 FG_EACH_8
+#define FG_EACH_F32 FG_EACH_16
+#elif FG_VEC_BYTES == 32
+#define FG_EACH_F64 FG_EACH_4
+#define FG_EACH_F32 FG_EACH_8
+#else
+#define FG_EACH_F64 FG_EACH_2
+#define FG_EACH_F32 FG_EACH_4
+#endif
+
 /* What the vector extensions have no operator for. The intrinsics of x86 are named alike at every width. */
 #if defined(__AVX512F__)
 #define FG_X86(name) _mm512_##name

@@ -25,7 +25,7 @@ C_FLOORS = [
     ["status", "alloc"],
     ["pool", "program"],
     [*KERNELS, "cpu"],
-    ["plan", "loop"],
+    ["plan", "loop", "groups", "tiles"],
     ["machine"],
     ["descent"],
 ]
@@ -34,8 +34,10 @@ C_SIBLINGS = {  # what a part of a floor may use of its own floor
     "elementary": {"vec", "elementary", "inverse", "division"},
     "special": {"elementary", "special"},
     "cpu": {"kernels"},
-    "plan": {"loop"},  # a plan's call may be a loop, whose body is a plan
+    "plan": {"loop", "tiles"},  # a plan's call may be a loop, whose body is a plan; its groups run tile by tile
     "loop": {"plan"},
+    "tiles": {"plan"},
+    "groups": {"tiles"},
     "fastgrad": {"ops", "updates"},
 }
 

@@ -60,7 +60,8 @@ static void an_element_is_right(int op, int dtype, double x, const double *o) {
         if ((op == FG_OP_gammaln || op == FG_OP_digamma || op == FG_OP_trigamma) && o[0] < 0 && isfinite(y))
             tolerance += epsilon(dtype) * oracle_reflection(o[0]);
         else if (isfinite(y) && fabs(y) > 1e-30)
-            worst_ulp = fmax(worst_ulp, op == FG_OP_logaddexp || op == FG_OP_zeta ? 0 : fabs(x - y) / (epsilon(dtype) * fabs(y)));
+            worst_ulp = fmax(worst_ulp,
+                             op == FG_OP_logaddexp || op == FG_OP_zeta ? 0 : fabs(x - y) / (epsilon(dtype) * fabs(y)));
     } else if (is_fused(op))
         tolerance = 2 * epsilon(dtype) * (fabs(o[0] * o[1]) + fabs(o[2])) + tiny;
     if (is_fused(op) && (!isfinite(y) || tolerance > 1e300 || (dtype == FG_FLOAT32 && tolerance > 1e30)))

@@ -81,12 +81,13 @@ static fg_status descend(void) {
     return fg_descend(&d, NULL, NULL, NULL);
 }
 
-/* Large enough for an arena, and many enough buffers, that fg_evaluate allocates both. */
+/* Large enough for an arena, and many enough buffers, that fg_evaluate allocates both; and for tiles. */
 static builder spacious(void) {
+    const int64_t size = SIZE;
     builder b = {0};
     int64_t in = add_input(&b, FG_FLOAT64, 1, SIZE), out = add_output(&b, FG_FLOAT64, 1, SIZE);
     int64_t t = add_arena(&b, FG_FLOAT64, 1, SIZE);
-    add_simple(&b, FG_OP_sin, FG_FLOAT64, SIZE, t, in, in);
+    add_instruction(&b, FG_OP_sin, FG_FLOAT64, 1, &size, (view[]){{t, 0, {1}}, {in, SIZE - 1, {-1}}});
     add_simple(&b, FG_OP_exp, FG_FLOAT64, SIZE, out, t, t);
     return b;
 }
@@ -160,6 +161,7 @@ int main(void) {
     b = spacious();
     program = with_buffers(&b, 200);
     a = make_arrays(program, BATCH, &r, -1, 1, 0);
+    survives_every_failure("create a machine with tiles", create_machine, &nothing, 1);
     CHECK(fg_machine_create(program, &machine, NULL) == FG_OK);
     survives_every_failure("evaluate", evaluate, a.out[0], SIZE);
     fg_machine_destroy(machine);
