@@ -212,6 +212,7 @@ class Builder:
     def __init__(self) -> None:
         self.is_open = True  # until the trace that it serves is over
         self.n_inputs = 0
+        self.check: Callable[[np.ndarray], None] | None = None  # what may not become a constant raises
         self._nodes: dict[Any, Node] = {}
         self._numbers = itertools.count()
         self._scalars: dict[Any, Node] = {}
@@ -250,6 +251,8 @@ class Builder:
         key = (value, dtype.char, value == 0 and math.copysign(1.0, value))
         node = self._scalars.get(key)
         if node is None:
+            if self.check is not None and value != value:
+                self.check(np.array(value))
             with np.errstate(over="ignore"):
                 self._scalars[key] = node = self.constant(np.array(value, dtype))
         return node
@@ -267,6 +270,8 @@ class Builder:
     def copied_constant(self, array: np.ndarray, dtype: np.dtype) -> Node:
         """A constant with the present values of a user's array; one node while the array does not change."""
         is_bool = array.dtype.kind == "b"
+        if self.check is not None:
+            self.check(array)
         if array.size <= SMALL:
             return self.constant(np.array(array, dtype, order="C"), is_bool)
         key = (id(array), dtype.char)

@@ -385,3 +385,4 @@ VIEWS = frozenset({
     *(FUNCTIONS[function] for function in (np.atleast_1d, np.atleast_2d, np.atleast_3d, np.diagonal, np.diag, np.rot90,
                                            np.fliplr, np.flipud, np.real, np.real_if_close)),
 })  # fmt: skip
+RESHAPED = frozenset({reshape, ravel, METHODS["reshape"]})  # a view if the layout in memory lets it be one
