@@ -80,22 +80,12 @@ def _recording(function: Callable[..., Any]) -> Callable[..., Any]:
             return adopted_all(function(*args, **options), sources)
         out = options.pop("out", None)
         if function in FUNCTIONS:
-            if function in TAKES_SEQUENCES:
-                args = tuple([[as_traced(y) for y in x] if type(x) in (list, tuple) else x for x in args])
-            else:
-                args = tuple([as_traced(x) for x in args])
             result = traced.__array_function__(function, (), args, options)
         else:
             result = function(*args, **options)
         return result if out is None else written(out, result)
 
     return recorded
-
-
-TAKES_SEQUENCES = frozenset({
-    np.concatenate, np.stack, np.hstack, np.vstack, np.column_stack, np.dstack, np.block, np.meshgrid,
-    np.select, np.broadcast_arrays, np.linalg.multi_dot, np.atleast_1d, np.piecewise,
-})  # fmt: skip
 
 
 class UfuncStandIn:
