@@ -385,11 +385,7 @@ class Traced:
         cure = METHOD_CURES.get(name)
         raise attribute_error(
             f"the array attribute {name!r} cannot be traced",
-            f"write {cure}"
-            if cure
-            else "use the array as it is; for a np.matrix that meets it np.asarray(matrix), and @"
-            if name == "view"
-            else nearest(name, [*METHODS, "shape", "T", "size"]),
+            f"write {cure}" if cure else nearest(name, [*METHODS, "shape", "T", "size"]),
         )
 
 
