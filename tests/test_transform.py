@@ -4,6 +4,7 @@ import multiprocessing
 import pickle
 import sys
 import threading
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -596,8 +597,10 @@ def test_boolean_arrays_keep_their_rules_as_arguments():
 def test_np_matrix_is_refused_where_its_product_would_be_lost():
     with pytest.warns(PendingDeprecationWarning):
         matrix = np.matrix([[1.0, 2.0], [3.0, 4.0]])
-    with pytest.raises(TypeError, match="asarray"):
-        fg.grad(lambda x: np.sum(matrix * x))(np.ones((2, 1)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        with pytest.raises(TypeError, match="asarray"):
+            fg.grad(lambda x: np.sum(matrix * x))(np.ones((2, 1)))
     with pytest.raises(TypeError, match="argument 1 is a np"):
         fg.grad(lambda x, m: np.sum(m * x))(np.ones((2, 1)), matrix)
 

@@ -20,7 +20,7 @@ from ._compiler.autodiff import value_and_gradient
 from ._compiler.compile import Compiled, compile_graph
 from ._compiler.graph import Graph, cast
 from ._compiler.simplify import Simplifier
-from ._compiler.trace import trace
+from ._compiler.substitute import trace
 from ._progress import Progress
 from .errors import ShapeError
 from .transform import Arguments, Transform, collector_at_rest

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterable
 
 import numpy as np
@@ -53,9 +54,25 @@ def _describe(met: str, cure: str) -> str:
     return f"{met}\n  at {user_line()}" + (f"\n  cure: {cure}" if cure else "")
 
 
-def trace_error(met: str, cure: str = "") -> TraceError:
-    """The error for what a trace cannot record: what was met, where, and the cure."""
-    return TraceError(_describe(met, cure))
+class _Refusals(threading.local):
+    """What was refused in the trace under way: code that catches the error must not go on as if nothing had been."""
+
+    is_watched = False
+    first: TraceError | None = None
+
+
+refusals = _Refusals()
+
+
+def trace_error(met: str, cure: str = "", is_numpys: bool = False) -> TraceError:
+    """The error for what a trace cannot record: what was met, where, and the cure.
+
+    `is_numpys` says that NumPy's array would raise an error as well, which a function may count on and catch.
+    """
+    error = TraceError(_describe(met, cure))
+    if refusals.is_watched and refusals.first is None and not is_numpys:
+        refusals.first = error
+    return error
 
 
 def leak_error(where: str = "") -> LeakError:

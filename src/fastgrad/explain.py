@@ -20,7 +20,7 @@ from ._compiler.compile import compile_graph
 from ._compiler.graph import Graph, Node, filled, uniform
 from ._compiler.rules import PARTIALS
 from ._compiler.simplify import simplify
-from ._compiler.trace import trace
+from ._compiler.substitute import trace
 from .errors import not_one_value, not_scalar
 from .transform import Arguments
 

@@ -21,7 +21,8 @@ from ._compiler.forward import forward
 from ._compiler.graph import ELEMENTWISE, Graph, Node, cast, filled, inline
 from ._compiler.jacobian import Directions, directions, jacobian_graph, unit_vectors
 from ._compiler.simplify import Simplifier
-from ._compiler.trace import Input, Traced, enclosing_builder, trace
+from ._compiler.substitute import trace
+from ._compiler.trace import Input, Traced, enclosing_builder
 from .errors import ShapeError, not_one_value, not_scalar
 from .transform import (
     Arguments,

@@ -14,7 +14,8 @@ import numpy as np
 from ._arrays import FLOAT32, FLOAT64, as_floats, is_integer
 from ._compiler import loops, tree
 from ._compiler.graph import Builder, Node, cast, elementwise
-from ._compiler.trace import Traced, enclosing_builder, trace
+from ._compiler.substitute import trace
+from ._compiler.trace import FOREIGN, Traced, enclosing_builder
 from .errors import shape_error, trace_error
 from .transform import Transform
 
@@ -170,8 +171,8 @@ class _Body:
         carry = builder.input((sum(x.size for x in first),), dtype)
         given = [builder.input(x.shape[1:], x.dtype, x.is_bool) for x in rows]
         pieces = loops.parts(carry, [x.shape for x in first])
-        stand_ins = [Traced(_like(x, model), is_shared=True) for x, model in zip(pieces, first, strict=True)]
-        row_stand_ins = [Traced(x, is_shared=True) for x in given]
+        stand_ins = [Traced(_like(x, model), FOREIGN) for x, model in zip(pieces, first, strict=True)]
+        row_stand_ins = [Traced(x, FOREIGN) for x in given]
         arguments = [
             tree.unflatten(structure, stand_ins),
             None if row_structure is None else tree.unflatten(row_structure, row_stand_ins),

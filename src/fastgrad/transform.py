@@ -25,7 +25,8 @@ from ._compiler.batching import batched
 from ._compiler.compile import Compiled, compile_graph
 from ._compiler.graph import Builder, Graph, Node, inline
 from ._compiler.simplify import Simplifier
-from ._compiler.trace import Input, Traced, enclosing_builder, trace
+from ._compiler.substitute import trace
+from ._compiler.trace import Input, Traced, enclosing_builder
 from .errors import LeakError, ShapeError
 
 MOST_SIGNATURES = 256  # remembered by one transform
@@ -379,13 +380,10 @@ class Arguments:
 
     def applied(self, fun: Callable[..., Any]) -> Callable[..., Any]:
         """`fun` taking its keyword arguments as the last positional ones."""
-        if not self.names:
-            return fun
+        return functools.partial(self._with_keywords, fun) if self.names else fun
 
-        def with_keywords(*values: Any) -> Any:
-            return fun(*values[: self.n_args], **dict(zip(self.names, values[self.n_args :], strict=True)))
-
-        return with_keywords
+    def _with_keywords(self, fun: Callable[..., Any], *values: Any) -> Any:
+        return fun(*values[: self.n_args], **dict(zip(self.names, values[self.n_args :], strict=True)))
 
     def nodes(self) -> list[Node]:
         """The inputs as nodes of the enclosing trace."""

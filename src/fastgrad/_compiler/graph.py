@@ -231,6 +231,7 @@ class Builder:
         self.is_open = True  # until the trace that it serves is over
         self.n_inputs = 0
         self.finished: set[Node] = set()  # inputs of the steps of loops, which mean nothing outside
+        self.check: Callable[[np.ndarray], None] | None = None  # what may not become a constant raises
         self._nodes: dict[Any, Node] = {}
         self._ids = itertools.count()
         self._scalars: dict[Any, Node] = {}
@@ -280,6 +281,8 @@ class Builder:
         key = (value, dtype is FLOAT32, value == 0 and math.copysign(1.0, value))
         node = self._scalars.get(key)
         if node is None:
+            if self.check is not None and value != value:
+                self.check(np.array(value))
             with np.errstate(over="ignore"):
                 self._scalars[key] = node = self.constant(np.array(value, dtype))
         return node
@@ -299,6 +302,8 @@ class Builder:
     def copied_constant(self, array: np.ndarray, dtype: np.dtype) -> Node:
         """A constant with the present values of a user's array; one node while the array does not change."""
         is_bool = array.dtype.kind == "b"
+        if self.check is not None:
+            self.check(array)
         if array.size <= SMALL:
             return self.constant(np.array(array, dtype, order="C"), is_bool)
         key = (id(array), dtype.char)

@@ -369,9 +369,9 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Node:
 
 def index(a: Node, key: Any) -> Node:
     """`a[key]` for integers, slices, None, Ellipsis and constant arrays of integers or booleans."""
-    parts = key if isinstance(key, tuple) else (key,)
-    if not all(part is None or part is Ellipsis or isinstance(part, slice) or _is_integer(part) for part in parts):
+    if not is_basic(key):
         return _index_by_table(a, key)
+    parts = key if isinstance(key, tuple) else (key,)
     n_used = sum(part is not None and part is not Ellipsis for part in parts)
     if n_used > a.ndim:
         raise indexing_error(f"{n_used} indices for an array of shape {a.shape}")
@@ -398,6 +398,12 @@ def index(a: Node, key: Any) -> Node:
                 raise indexing_error(f"index {i} is out of bounds for axis {axis} with size {n}")
             spec.append((i % n, 1, 1))
     return graph.reshape(graph.slices(a, tuple(spec)), tuple(shape))
+
+
+def is_basic(key: Any) -> bool:
+    """Whether an index is made of integers, slices, None and Ellipsis: NumPy gives a view, not a copy."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return all(part is None or part is Ellipsis or isinstance(part, slice) or _is_integer(part) for part in parts)
 
 
 def _is_integer(part: Any) -> bool:

@@ -163,13 +163,12 @@ CURES: dict[Any, str] = {
 
 # the same for what arrays have
 METHOD_CURES: dict[str, str] = {
-    "fill": "y = np.full_like(x, value)",
     "sort": "y = np.sort(x)",
     "partition": "y = np.sort(x)",
     "put": "y = np.where(mask, values, x) with a constant mask",
     "resize": "y = np.resize(x, shape)",
     "nonzero": "np.where(condition, x, 0.0): how many elements there are would depend on values",
-    "view": "y = x, or x.astype(np.float32)",
+    "view": "y = x, or x.astype(np.float32); for a np.matrix that meets x np.asarray(matrix), and @",
     "tobytes": "return the array, and store it outside of the function",
     "tofile": "return the array, and store it outside of the function",
     "dump": "return the array, and store it outside of the function",
@@ -390,3 +389,4 @@ VIEWS = frozenset({
     *(FUNCTIONS[function] for function in (np.atleast_1d, np.atleast_2d, np.atleast_3d, np.diagonal, np.diag, np.rot90,
                                            np.fliplr, np.flipud, np.real, np.real_if_close)),
 })  # fmt: skip
+RESHAPED = frozenset({reshape, ravel, METHODS["reshape"]})  # a view if the layout in memory lets it be one

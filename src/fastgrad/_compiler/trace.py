@@ -7,6 +7,7 @@ of them means stands in surface.py; here are the wrapping and the errors for wha
 from __future__ import annotations
 
 import inspect
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,13 +15,15 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..errors import TraceError, attribute_error, leak_error, nearest, trace_error
-from . import tree
+from ..errors import TraceError, attribute_error, leak_error, nearest, refusals, trace_error
+from . import graph, tree
+from .filled import WRITERS, FilledArray, has_traced, lowered, written
 from .graph import FLOAT32, FLOAT64, Builder, Graph, Node, Shape, ancestors
-from .layout import broadcast_to, index
-from .operands import FUNCTIONS, NO_VALUE
+from .layout import broadcast_to, index, is_basic
+from .memory import Place, new_place, transposed, unclear_layout
+from .operands import FUNCTIONS, NO_VALUE, stacked
 from .special import UFUNCS_OF_SCIPY, is_scipys
-from .surface import CURES, METHOD_CURES, METHODS, UFUNC_METHODS, UFUNCS, VIEWS, with_dtype
+from .surface import CURES, METHOD_CURES, METHODS, RESHAPED, UFUNC_METHODS, UFUNCS, VIEWS, with_dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +71,15 @@ def trace(
             return leaf
         dtype = FLOAT32 if leaf.dtype == FLOAT32 else FLOAT64
         inputs.append(builder.input(tuple(leaf.shape), dtype, np.dtype(leaf.dtype) == bool))
-        return Traced(inputs[-1], is_shared=True)
+        return Traced(inputs[-1], FOREIGN)
 
     _open_builders().append(builder)
+    outer = refusals.is_watched, refusals.first
+    refusals.is_watched, refusals.first = True, None
     try:
         value = fun(*[tree.map_leaves(stand_in, argument) for argument in arguments])
+        if refusals.first is not None:  # the function caught the error: what it did instead is not what it does
+            raise refusals.first
         leaves, structure = tree.flatten(value)
         outputs = [
             _output(leaf, builder, fun, name + path) for leaf, path in zip(leaves, tree.paths(structure), strict=True)
@@ -84,11 +91,14 @@ def trace(
             raise error.__cause__ from None
         raise
     finally:
+        refusals.is_watched, refusals.first = outer
         _open_builders().pop()
         builder.is_open = builder in _open_builders()
     return Graph(tuple(inputs), tuple(outputs), structure, name)
 
 
+SPLITS = frozenset({np.split, np.array_split, np.hsplit, np.vsplit, np.dsplit})  # give several views
+_SCALARS: dict[str, type] = {"d": np.float64, "f": np.float32, "?": np.bool_}
 _threads = threading.local()
 
 
@@ -107,6 +117,7 @@ def enclosing_builder() -> Builder | None:
 
 
 def _output(value: Any, builder: Builder, fun: Callable[..., Any], path: str) -> Node:
+    value = lowered(value)
     if isinstance(value, Traced):
         if value._node.builder is not builder:
             raise leak_error(_place(fun, path))
@@ -128,20 +139,41 @@ def _place(fun: Callable[..., Any], path: str) -> str:
     return f"the value of {path}" + (f" ({code.co_filename}:{code.co_firstlineno})" if code else "")
 
 
-class Traced:
-    """Stands for an array while a function is traced: it has a shape and a dtype, but no values."""
+FOREIGN: Any = object()  # the origin of an argument of the function, and of its views: never written to
+UNCLEAR: Any = object()  # of an array and a reshaped one that share memory or not, as the layout of NumPy's result is
 
-    __slots__ = ("_is_shared", "_node")
+
+class Traced:
+    """Stands for an array while a function is traced: it has a shape and a dtype, but no values.
+
+    It holds a node; once it, or an array that it is a view of, has been written to, a place in a memory instead.
+    """
+
+    __slots__ = ("_fixed", "_origin", "_place", "_views")
     __hash__ = None  # type: ignore[assignment]  # as for arrays
 
-    def __init__(self, node: Node, is_shared: bool = False) -> None:
-        self._node = node
-        self._is_shared = is_shared  # an argument or a view: writing to it would change another array too
+    def __init__(self, node: Any = None, origin: Any = None, place: Place | None = None) -> None:
+        self._fixed: Node = node
+        self._place = place
+        self._origin = origin  # the array that this one is a view of; None for an array of its own
+        self._views: list[tuple[Traced, Callable[[np.ndarray], Any]]] | None = None
 
-    shape = property(lambda self: self._node.shape)
+    @property
+    def _node(self) -> Node:
+        place = self._place
+        return self._fixed if place is None else place.node()
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:  # isinstance answers as for the array or number that this stands for
+        return np.ndarray if self.ndim else _SCALARS[self.dtype.char]
+
+    shape = property(lambda self: self._fixed.shape if self._place is None else self._place.raw.shape)
     dtype = property(lambda self: np.dtype(bool) if self._node.is_bool else self._node.dtype)
-    ndim = property(lambda self: len(self._node.shape))
-    size = property(lambda self: self._node.size)
+    ndim = property(lambda self: len(self.shape))
+    size = property(lambda self: math.prod(self.shape))
+    strides = property(lambda self: self._real().strides)
+    itemsize = property(lambda self: self.dtype.itemsize)
+    nbytes = property(lambda self: self.size * self.itemsize)
     T = property(lambda self: self.transpose())
     mT = property(lambda self: self.swapaxes(-1, -2))  # noqa: N815
     real = property(lambda self: self)
@@ -151,30 +183,103 @@ class Traced:
         return f"<traced array of shape {self.shape}, dtype {self.dtype}: without values while it is recorded>"
 
     def __len__(self) -> int:
-        if not self._node.shape:
+        if not self.shape:
             raise TypeError("len() of a traced scalar")
-        return self._node.shape[0]
+        return int(self.shape[0])
 
     def __iter__(self) -> Any:
-        if not self._node.shape:
+        if not self.shape:
             raise TypeError("iteration over a traced scalar")
-        return (self[i] for i in range(self._node.shape[0]))
+        return (self[i] for i in range(self.shape[0]))
 
-    def __getitem__(self, key: Any) -> Traced:
+    def __getitem__(self, key: Any) -> Any:
+        key = lowered(key)
+        if self._place is not None and not has_traced(key):
+            return FilledArray.__getitem__(self._face(), key)
         node = index(_unwrap(self), _unwrap(key))
-        is_view = node.shape != () and node.op != "gather"  # as in NumPy: numbers and picked elements are copies
-        if is_view:
-            self._is_shared = True
-        return Traced(node, is_view)
+        if node.shape == () or not is_basic(key):  # as in NumPy: numbers and picked elements are copies
+            return Traced(node)
+        return self._seen(node, lambda raw: raw[key])
 
     def __contains__(self, value: Any) -> NoReturn:
         raise trace_error("`in` asks whether a traced array holds a value", "np.any(x == value), a traced truth value")
 
-    def __setitem__(self, key: Any, value: Any) -> NoReturn:
-        raise trace_error(
-            f"assignment into a traced array of shape {self.shape}",
-            "build the result with np.stack, np.concatenate or np.where",
-        )
+    def __setitem__(self, key: Any, value: Any) -> None:
+        key, value = lowered(key), lowered(value)
+        if self._origin is FOREIGN:
+            raise trace_error(
+                f"assignment into an argument, a traced array of shape {self.shape}, would change the caller's array",
+                "assign into a copy: y = x.copy(), or build the result with np.stack, np.concatenate or np.where",
+            )
+        if self._root()._origin is UNCLEAR:
+            raise unclear_layout()
+        if self._node.is_bool:
+            raise trace_error("assignment into an array of truth values cannot be traced", "use np.where")
+        mask = _unwrap(key)
+        if type(mask) is Node and mask.is_bool and not np.shape(value):
+            key, value = ..., np.where(key.reshape(key.shape + (1,) * (self.ndim - key.ndim)), value, self)
+        elif has_traced(key):
+            index(self._node, mask)  # tells what is wrong
+        self._real()
+        FilledArray.__setitem__(self._face(), key, value)
+
+    def _reshaped(self, node: Node, how: Callable[[np.ndarray], Any]) -> Traced:
+        """Like `_seen`, for what NumPy can make a view of only if the layout fits."""
+        if self._origin is FOREIGN or not transposed(self._node):
+            return self._seen(node, how)
+        if self._place is not None:
+            self._place.memory.is_unclear = True
+        else:
+            self._root()._origin = UNCLEAR
+        return Traced(node, UNCLEAR)
+
+    def _root(self) -> Traced:
+        array = self
+        while type(array._origin) is Traced:
+            array = array._origin
+        return array
+
+    def _seen(self, node: Node, how: Callable[[np.ndarray], Any]) -> Traced:
+        """A view of this array: of value `node`, and as NumPy makes it of a real array."""
+        if self._origin is FOREIGN or self._origin is UNCLEAR:
+            return Traced(node, self._origin)
+        if self._place is not None:
+            return Traced(node, place=self._place.seen(how))
+        view = Traced(node, self)
+        if self._views is None:
+            self._views = []
+        self._views.append((view, how))
+        return view
+
+    def _real(self) -> np.ndarray:
+        """Move into a memory, with all views, to be written to; the real array that NumPy's views are taken of."""
+        if self._place is None:
+            if self._origin is not None and self._origin is not FOREIGN:
+                self._origin._real()
+            if self._place is None:
+                self._move(new_place(self._fixed, Traced))
+        assert self._place is not None
+        return self._place.raw
+
+    def _move(self, place: Place) -> None:
+        self._place = place
+        for view, how in self._views or ():
+            there = place.seen(how)
+            if there is not None:
+                view._move(there)
+        self._views = None
+
+    def _face(self) -> FilledArray:
+        """The memory as the array that is filled."""
+        assert self._place is not None
+        face = self._place.raw.view(FilledArray)
+        face._memory = self._place.memory
+        return face
+
+    @staticmethod
+    def node_of(value: Any) -> Node:
+        """A traced array, or nested lists and tuples with some, as a node."""
+        return stacked(_unwrap(value))
 
     def __round__(self, digits: Any = None) -> Traced:
         return _call(METHODS["round"], (self, digits or 0))
@@ -188,11 +293,9 @@ class Traced:
     # ---- NumPy's protocols
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        if options and options.pop("out", None) is not None:
-            raise trace_error(
-                f"np.{ufunc.__name__} with a traced operand cannot write into an existing array",
-                "write y = y + x instead of y += x or out=y",
-            )
+        out = options.pop("out", None)
+        if out is not None:
+            return written(out, getattr(ufunc, method)(*inputs, **options))
         table = UFUNC_METHODS.get(method, {})
         function = table.get(ufunc)
         if function is None and method == "__call__" and is_scipys(ufunc):
@@ -214,6 +317,8 @@ class Traced:
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
         implementation = FUNCTIONS.get(function)
+        if function in WRITERS:
+            return WRITERS[function](*args, **options)
         if implementation is None:
             module = function.__module__.removeprefix("numpy").lstrip(".")
             _unknown(
@@ -221,7 +326,13 @@ class Traced:
                 CURES.get(function),
                 [known.__name__ for known in FUNCTIONS],
             )
-        return _call(implementation, args, options)
+        out = options.pop("out", None)
+        if out is not None:
+            return written(out, function(*args, **options))
+        is_copy = function is np.diag and np.ndim(args[0]) == 1
+        makes_views = (implementation in VIEWS and not is_copy) or function in SPLITS
+        how = (lambda raw: function(raw, *args[1:], **options)) if makes_views else None
+        return _call(implementation, args, options, how)
 
     def __array__(self, *args: Any, **options: Any) -> NoReturn:
         raise trace_error(
@@ -236,6 +347,7 @@ class Traced:
             f"the truth of a traced array of shape {self.shape} is asked for, as by `if`, `while`, `and`,"
             " `or`, `not`: the graph would record one branch only",
             "np.where(condition, a, b) for `if`; np.logical_and, np.logical_or, np.logical_not else",
+            is_numpys=self.size != 1,
         )
 
     def __format__(self, spec: str) -> str:
@@ -262,8 +374,16 @@ class Traced:
 
     tolist = item
 
+    def fill(self, value: Any) -> None:
+        """Assign one value to every element."""
+        self[...] = value
+
     def _no_number(self, kind: str, cure: str) -> NoReturn:
-        raise trace_error(f"a traced array of shape {self.shape} would have to become a Python {kind}", cure)
+        raise trace_error(
+            f"a traced array of shape {self.shape} would have to become a Python {kind}",
+            cure,
+            is_numpys=self.size != 1 or kind == "integer",
+        )
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         raise trace_error("a traced array cannot be pickled", "it lives only while its function is traced")
@@ -294,46 +414,55 @@ def _unknown(name: str, cure: str | None, known: Sequence[str]) -> NoReturn:
 # ---- from traced arrays to nodes and back
 
 
-def _call(function: Callable[..., Any], args: Sequence[Any], options: dict[str, Any] | None = None) -> Any:
-    """A function of nodes, applied to traced arrays."""
+def _call(
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    options: dict[str, Any] | None = None,
+    how: Callable[[np.ndarray], Any] | None = None,
+) -> Any:
+    """A function of nodes, applied to traced arrays; `how` NumPy makes the result of a real array, for views."""
     if options:
         options = _check_options(_name(function), options, _parameters(function))
         options = {key: _unwrap(value) for key, value in options.items()}
     result = function(*[_unwrap(value) for value in args], **(options or {}))
     if type(result) is Node:
-        if function not in VIEWS:
-            return Traced(result)
-        if type(args[0]) is Traced:
-            args[0]._is_shared = True
-        return Traced(result, is_shared=True)
-    if isinstance(result, (list, tuple)) and result and type(result[0]) is Node:
-        for x in args:  # several results may be views of the operands
-            if type(x) is Traced:
-                x._is_shared = True
+        if function in VIEWS and how is not None and type(args[0]) is Traced:
+            return args[0]._reshaped(result, how) if function in RESHAPED else args[0]._seen(result, how)
+        return Traced(result)
+    if type(result) is list and how is not None and type(args[0]) is Traced:  # parts are views of the operand
+        return [args[0]._seen(x, _item_of(how, i)) for i, x in enumerate(result)]
     return _wrap(result)
 
 
-def _wrap(value: Any) -> Any:
+def _wrap(value: Any, origin: Any = None) -> Any:
     """Several results, or the arguments of a user's function that works on parts."""
     if type(value) is Node:
-        return Traced(value, is_shared=True)
+        return Traced(value, origin)
     if type(value) is list or type(value) is tuple:
-        return type(value)([_wrap(part) for part in value])
+        return type(value)([_wrap(part, origin) for part in value])
     if hasattr(value, "_fields"):  # a namedtuple
-        return type(value)(*map(_wrap, value))
+        return type(value)(*[_wrap(part, origin) for part in value])
     return value
 
 
+def _item_of(how: Callable[[np.ndarray], Any], i: int) -> Callable[[np.ndarray], Any]:
+    return lambda raw: how(raw)[i]
+
+
 def _unwrap(value: Any) -> Any:
-    if type(value) is Traced:
+    kind = type(value)
+    if kind is FilledArray:
+        value = lowered(value)
+        kind = type(value)
+    if kind is Traced:
         node = value._node
         if not node.builder.is_open:
             raise leak_error()
         return node
-    if type(value) in (list, tuple):
-        return type(value)([_unwrap(item) for item in value])
+    if kind is list or kind is tuple:
+        return kind([_unwrap(item) for item in value])
     if callable(value) and not isinstance(value, type):  # for np.piecewise and its like
-        return lambda *args, **options: _unwrap(value(*map(_wrap, args), **options))
+        return lambda *args, **options: _unwrap(value(*[_wrap(x, FOREIGN) for x in args], **options))
     return value  # a traced bound of a slice reports itself through __index__
 
 
@@ -392,15 +521,18 @@ def _operator(ufunc: np.ufunc, is_reflected: bool) -> Callable[[Traced, Any], An
 def _in_place(operation: Callable[[Traced, Any], Any]) -> Callable[[Traced, Any], Any]:
     def method(self: Traced, other: Any) -> Any:
         result = operation(self, other)
-        if not self._node.shape or result is NotImplemented:  # NumPy's scalars are immutable: the name is bound anew
+        if not self.shape or result is NotImplemented:  # NumPy's scalars are immutable: the name is bound anew
             return result
-        if self._is_shared:
+        if self._origin is FOREIGN:
             raise trace_error(
-                "an in-place operation on an argument or a view would change another array too",
+                "an in-place operation on an argument or a view of it would change the caller's array",
                 "write y = y + x instead of y += x",
             )
-        broadcast_to(result._node, self._node.shape)
-        self._node = result._node
+        if self._origin is None and self._place is None and not self._views and not self._fixed.is_bool:
+            broadcast_to(result._node, self.shape)
+            self._fixed = graph.cast(result._node, self._fixed.dtype)
+        else:
+            self[...] = result
         return self
 
     return method
@@ -408,7 +540,9 @@ def _in_place(operation: Callable[[Traced, Any], Any]) -> Callable[[Traced, Any]
 
 def _method(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     def method(self: Traced, *args: Any, **options: Any) -> Any:
-        return _call(function, (self, *args), options)
+        if name == "astype" and np.dtype(args[0] if args else options["dtype"]) == self.dtype:
+            return self if options.get("copy") is False else Traced(self._node)
+        return _call(function, (self, *args), options, lambda raw: getattr(raw, name)(*args, **options))
 
     method.__name__ = name
     return method
