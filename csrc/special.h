@@ -214,7 +214,10 @@ FG_INLINE vf64 fg_trigamma_f64(vf64 x) {
     vf64 near = FIT_f64(pick_f64(first, size, size - 1) - 0.5, TRIGAMMA);
     vf64 far = inverse + square * (0.5 + inverse * FIT_f64(square, TRIGAMMA_FAR));
     vf64 whole = pick_f64(size < 2, near, far); /* trigamma(1 + size) for a size < 1 */
-    vf64 result = pick_f64(first, whole + square, whole);
+    vf64 square_low, product = two_product_f64(inverse, inverse, &square_low); /* what rounding took from 1 / size^2 */
+    square_low += 2 * product * fused_f64(-size, inverse, splat_f64(1));
+    square_low = pick_f64(product < (double)INFINITY, square_low, splat_f64(0));
+    vf64 result = pick_f64(first, (whole + square_low) + square, whole);
     if (__builtin_expect(any_f64(x < 0), 0)) {
         vf64 ratio = PI / fg_sin_f64(PI * from_integer(size));
         result = pick_f64(x < 0, ratio * ratio - pick_f64(first, whole, whole - square), result);
