@@ -173,10 +173,8 @@ def subtract_in_place(x):
 
 
 ERRORS = [
-    (lambda x: 1 if x[0] > 0 else 2, TraceError, "np.where"),
-    (lambda x: x[0] > 0 and x[1] > 0, TraceError, "np.logical_and"),
-    (lambda x: max(x[0], x[1]), TraceError, "np.where"),
-    (lambda x: x[0] in [1, 2], TraceError, "np.where"),
+    (lambda x: 1 if x > 0 else 2, TraceError, "np.where"),
+    (lambda x: x > 0 and x < 1, TraceError, "np.any"),
     (lambda x: float(x[0]), TraceError, "drop float"),
     (lambda x: int(x[0]), TraceError, "floating point"),
     (lambda x: complex(x[0]), TraceError, "real numbers"),

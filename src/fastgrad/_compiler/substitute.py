@@ -25,7 +25,7 @@ from . import tree
 from .filled import FilledArray, filled, has_traced, lowered, raw_of
 from .graph import Builder, Graph
 from .standins import BUILTINS, CALLED, NUMPY_CALLED, stand_in
-from .trace import Input, Traced
+from .trace import Traced
 from .trace import trace as trace_as_it_is
 
 NOT_SUBSTITUTED = frozenset(sys.stdlib_module_names - {"__main__"}) | {"numpy", "scipy", "fastgrad"}
@@ -38,17 +38,24 @@ def trace(
     fun: Callable[..., Any], arguments: Sequence[Any], name: str | None = None, builder: Builder | None = None
 ) -> Graph:
     """The graph of `fun(*arguments)`, as `trace.trace` gives it, of a copy of `fun` that finds stand-ins for NumPy."""
-    name = name or str(getattr(fun, "__name__", type(fun).__name__))
-    copies = Copies()
+    first: list[Copies] = []
 
-    def setting(leaf: Any) -> Any:
-        return leaf if isinstance(leaf, (Input, Traced)) else copies.of(leaf)
+    def run(*values: Any) -> Any:
+        copies = Copies()  # for each way through the function: none sees what another did
+        if not first:
+            first.append(copies)
 
+        def setting(leaf: Any) -> Any:
+            return leaf if isinstance(leaf, Traced) else copies.of(leaf)
+
+        return copies.of(fun)(*[tree.map_leaves(setting, x) for x in values])
+
+    run.__wrapped__ = fun  # type: ignore[attr-defined]
     try:
-        copy = copies.of(fun)
-        return trace_as_it_is(copy, [tree.map_leaves(setting, x) for x in arguments], name, builder)
+        return trace_as_it_is(run, arguments, name or str(getattr(fun, "__name__", type(fun).__name__)), builder)
     finally:
-        copies.write_back()
+        for copies in first:
+            copies.write_back()
 
 
 # ---- what a code object refers to
@@ -224,9 +231,14 @@ class Copies:
 
     def _fill_in(self, copy: types.FunctionType, fun: types.FunctionType, module: _Globals, names: Names) -> None:
         module.replace(names, self)
-        for own, cell in zip(copy.__closure__ or (), fun.__closure__ or (), strict=True):
+        for name, own, cell in zip(
+            fun.__code__.co_freevars, copy.__closure__ or (), fun.__closure__ or (), strict=True
+        ):
             if own is not cell:
-                own.cell_contents = content = self.of(cell.cell_contents)
+                content = self.of(cell.cell_contents)
+                if name == "__class__" and _is_root(content):  # what `super()` goes on from: the original comes last
+                    content = cell.cell_contents
+                own.cell_contents = content
                 self._cells.append((cell, own, content))
         if fun.__defaults__:
             copy.__defaults__ = tuple([self.of(x) for x in fun.__defaults__])
@@ -427,6 +439,11 @@ class _UserModule(types.ModuleType):
         return dir(vars(self)[MARK][0])
 
 
+def _is_root(kind: type) -> bool:
+    """Whether none of the bases of a copied class is a copy."""
+    return SHADOW in vars(kind) and not any(SHADOW in vars(base) for base in kind.__bases__)
+
+
 def _own_cell(cell: types.CellType) -> types.CellType:
     """A closure cell for a copy: the original where its content stays as it is."""
     try:
@@ -438,7 +455,7 @@ def _own_cell(cell: types.CellType) -> types.CellType:
 
 _MISSING = object()
 _CACHED = type(functools.lru_cache(lambda: None))
-_PLAIN = frozenset([int, float, str, bool, bytes, type(None), complex, Traced, set, Input])
+_PLAIN = frozenset([int, float, str, bool, bytes, type(None), complex, Traced, set])
 _CONTAINERS = frozenset([list, tuple, dict])
 _OF_CLASSES = (types.FunctionType, staticmethod, classmethod, property, functools.cached_property)
 _IN_PYTHON = 1 << 9  # Py_TPFLAGS_HEAPTYPE

@@ -6,10 +6,11 @@ of them means stands in surface.py; here are the wrapping and the errors for wha
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -21,7 +22,8 @@ from .filled import WRITERS, FilledArray, has_traced, lowered, written
 from .graph import FLOAT32, FLOAT64, Builder, Graph, Node, Shape, ancestors
 from .layout import broadcast_to, index, is_basic
 from .memory import Place, new_place, transposed, unclear_layout
-from .operands import FUNCTIONS, NO_VALUE, stacked
+from .operands import FUNCTIONS, NO_VALUE, stacked, truth
+from .paths import Results, all_ways, answer
 from .special import UFUNCS_OF_SCIPY, is_scipys
 from .surface import CURES, METHOD_CURES, METHODS, RESHAPED, UFUNC_METHODS, UFUNCS, VIEWS, with_dtype
 
@@ -66,24 +68,31 @@ def trace(
     builder = builder or Builder()
     inputs: list[Node] = []
 
-    def stand_in(leaf: Any) -> Any:
-        if not isinstance(leaf, Input):
-            return leaf
+    def input_of(leaf: Input) -> Node:
         dtype = FLOAT32 if leaf.dtype == FLOAT32 else FLOAT64
-        inputs.append(builder.input(tuple(leaf.shape), dtype, np.dtype(leaf.dtype) == bool))
-        return Traced(inputs[-1], FOREIGN)
+        return builder.input(tuple(leaf.shape), dtype, np.dtype(leaf.dtype) == bool)
 
-    _open_builders().append(builder)
-    outer = refusals.is_watched, refusals.first
-    refusals.is_watched, refusals.first = True, None
-    try:
-        value = fun(*[tree.map_leaves(stand_in, argument) for argument in arguments])
+    def stand_in(made: Iterator[Node], leaf: Any) -> Any:
+        return Traced(next(made), FOREIGN) if isinstance(leaf, Input) else leaf
+
+    def run() -> Results:
+        made = iter(inputs)
+        refusals.is_watched, refusals.first = True, None
+        value = fun(*[tree.map_leaves(functools.partial(stand_in, made), argument) for argument in arguments])
         if refusals.first is not None:  # the function caught the error: what it did instead is not what it does
             raise refusals.first
         leaves, structure = tree.flatten(value)
         outputs = [
             _output(leaf, builder, fun, name + path) for leaf, path in zip(leaves, tree.paths(structure), strict=True)
         ]
+        return Results(tuple(outputs), structure, tuple([type(leaf) in (int, float) for leaf in leaves]))
+
+    for argument in arguments:
+        inputs += [input_of(leaf) for leaf in tree.flatten(argument)[0] if isinstance(leaf, Input)]
+    _open_builders().append(builder)
+    outer = refusals.is_watched, refusals.first
+    try:
+        outputs, structure, _ = all_ways(run, builder)
         if builder.finished and not builder.finished.isdisjoint(ancestors(outputs)):
             raise leak_error(f"the value of {name}")
     except ValueError as error:
@@ -94,7 +103,7 @@ def trace(
         refusals.is_watched, refusals.first = outer
         _open_builders().pop()
         builder.is_open = builder in _open_builders()
-    return Graph(tuple(inputs), tuple(outputs), structure, name)
+    return Graph(tuple(inputs), outputs, structure, name)
 
 
 SPLITS = frozenset({np.split, np.array_split, np.hsplit, np.vsplit, np.dsplit})  # give several views
@@ -135,7 +144,7 @@ def _output(value: Any, builder: Builder, fun: Callable[..., Any], path: str) ->
 
 
 def _place(fun: Callable[..., Any], path: str) -> str:
-    code = getattr(fun, "__code__", None)
+    code = getattr(getattr(fun, "__wrapped__", fun), "__code__", None)
     return f"the value of {path}" + (f" ({code.co_filename}:{code.co_firstlineno})" if code else "")
 
 
@@ -342,13 +351,15 @@ class Traced:
 
     # ---- what needs a value that is not there
 
-    def __bool__(self) -> NoReturn:
-        raise trace_error(
-            f"the truth of a traced array of shape {self.shape} is asked for, as by `if`, `while`, `and`,"
-            " `or`, `not`: the graph would record one branch only",
-            "np.where(condition, a, b) for `if`; np.logical_and, np.logical_or, np.logical_not else",
-            is_numpys=self.size != 1,
-        )
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise trace_error(
+                f"the truth of a traced array of shape {self.shape} is asked for, as by `if`, `while`, `and`, `or` or"
+                " `not`",
+                "np.any or np.all for one truth value; np.where(condition, a, b) for `if` element by element",
+                is_numpys=True,
+            )
+        return answer(truth(graph.reshape(_unwrap(self), ())))
 
     def __format__(self, spec: str) -> str:
         return repr(self)  # there is no number to format; prints in a function keep working
