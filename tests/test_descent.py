@@ -194,7 +194,7 @@ def test_odd_layouts_of_the_start_change_nothing():
         ({"in_axes": 5}, fg.ShapeError, "in_axes"),
         ({"in_axes": (0, 0), "args": (np.ones(3),)}, fg.ShapeError, "differ in length"),
         ({"fun": lambda x: x}, fg.ShapeError, "scalar"),
-        ({"fun": lambda x: 1.0 if x[0] > 0 else 0.0}, fg.TraceError, "np.where"),
+        ({"fun": lambda x: 1.0 if x > 0 else 0.0}, fg.TraceError, "np.where"),
     ],
 )
 def test_a_bad_argument_is_refused_by_name(change, error, message):
