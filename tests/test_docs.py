@@ -44,3 +44,11 @@ def test_the_readme_runs(capsys):
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     exec(compile(code, "README.md", "exec"), {})
     assert "converged" in capsys.readouterr().out
+
+
+def test_the_examples_of_the_pages_print_what_they_say(capsys):
+    page = (ROOT / "docs" / "functions.md").read_text()
+    names = {}
+    for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(code, "functions.md", "exec"), names)
+        assert capsys.readouterr().out.splitlines() == re.findall(r"print\(.*\)  # (.*)", code)
