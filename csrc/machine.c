@@ -130,9 +130,16 @@ typedef struct {
     int64_t batch, n_lanes;
     const void *const *inputs;
     void *const *outputs;
+    int lanes_innermost; /* in the callers' arrays too */
     fg_watch watch;
     _Atomic int64_t next;
 } batch_run;
+
+/* Rows of `bytes` from one matrix to another. */
+static void copy_rows(int64_t n_rows, int64_t bytes, const char *from, int64_t from_row, char *to, int64_t to_row) {
+    for (int64_t r = 0; r < n_rows; r++)
+        memcpy(to + r * to_row, from + r * from_row, (size_t)bytes);
+}
 
 /* The lane inputs or outputs of instances start to start + n - 1 to or from a worker's block. */
 static void move_lanes(const batch_run *run, const fg_workspace *w, int outputs, int64_t start, int64_t n) {
@@ -140,13 +147,41 @@ static void move_lanes(const batch_run *run, const fg_workspace *w, int outputs,
     for (int64_t i = 0; i < (outputs ? p->n_outputs : p->n_inputs); i++) {
         const int64_t number = outputs ? p->output[i] : p->input[i];
         const fg_buffer *b = &p->buffers[number];
-        const int64_t skip = start * b->size * fg_item_size(b->dtype);
-        if (b->is_lane && outputs)
-            run->kernels->lanes_out[b->dtype](n, b->size, run->n_lanes, w->base[number],
-                                              (char *)run->outputs[i] + skip);
-        else if (b->is_lane)
-            run->kernels->lanes_in[b->dtype](n, b->size, run->n_lanes, (const char *)run->inputs[i] + skip,
-                                             w->base[number]);
+        const int64_t item = fg_item_size(b->dtype), skip = start * item * (run->lanes_innermost ? 1 : b->size);
+        char *block = w->base[number];
+        if (!b->is_lane || (!outputs && !run->inputs[i]))
+            continue;
+        if (run->lanes_innermost && outputs)
+            copy_rows(b->size, n * item, block, run->n_lanes * item, (char *)run->outputs[i] + skip, run->batch * item);
+        else if (run->lanes_innermost)
+            copy_rows(b->size, n * item, (const char *)run->inputs[i] + skip, run->batch * item, block,
+                      run->n_lanes * item);
+        else if (outputs)
+            run->kernels->lanes_out[b->dtype](n, b->size, run->n_lanes, block, (char *)run->outputs[i] + skip);
+        else
+            run->kernels->lanes_in[b->dtype](n, b->size, run->n_lanes, (const char *)run->inputs[i] + skip, block);
+    }
+}
+
+/* Writes `value` where the unit vectors of instances start to start + n - 1 have their ones. A block's inputs are zero
+ * to begin with, and no instruction writes them, so what is reset after use serves the next instances. */
+static void set_units(const batch_run *run, const fg_workspace *w, int64_t start, int64_t n, double value) {
+    const fg_program *p = run->program;
+    int64_t first = 0; /* number of the input's first element among all */
+    for (int64_t i = 0; i < p->n_inputs; i++) {
+        const fg_buffer *b = &p->buffers[p->input[i]];
+        if (!b->is_lane || run->inputs[i])
+            continue;
+        const int64_t from = start > first ? start : first;
+        const int64_t to = start + n < first + b->size ? start + n : first + b->size;
+        for (int64_t one = from; one < to; one++) {
+            const int64_t place = (one - first) * run->n_lanes + one - start;
+            if (b->dtype == FG_FLOAT64)
+                ((double *)w->base[p->input[i]])[place] = value;
+            else
+                ((float *)w->base[p->input[i]])[place] = (float)value;
+        }
+        first += b->size;
     }
 }
 
@@ -159,8 +194,10 @@ static void work_on_batch(void *context, int worker) {
             return;
         int64_t n = run->batch - start < run->n_lanes ? run->batch - start : run->n_lanes;
         move_lanes(run, w, 0, start, n);
+        set_units(run, w, start, n, 1.0);
         fg_plan_run(run->plan, run->plan->n_uniform, run->plan->n_calls, w->base,
                     fg_watch_for(run->program->cost * (double)run->n_lanes, &run->watch), worker);
+        set_units(run, w, start, n, 0.0);
         move_lanes(run, w, 1, start, n);
         atomic_fetch_add(&run->watch.done, n);
         if (worker == 0)
@@ -211,8 +248,9 @@ int64_t fg_lanes_for(const fg_program *p, int64_t batch, int64_t more_bytes) {
     return UNIT * (units < 1 ? 1 : units - (units % 2 == 0));
 }
 
-fg_status fg_evaluate_batch(const fg_program *program, int64_t batch, const void *const *inputs, void *const *outputs,
-                            fg_poll poll, void *poll_context, fg_error *error) {
+static fg_status evaluate_batch(const fg_program *program, int64_t batch, const void *const *inputs,
+                                void *const *outputs, int lanes_innermost, fg_poll poll, void *poll_context,
+                                fg_error *error) {
     if (batch < 1)
         return fg_fail(error, FG_INVALID_VALUE, "the batch must have at least one instance");
     const int64_t n_lanes = fg_lanes_for(program, batch, 0);
@@ -223,6 +261,7 @@ fg_status fg_evaluate_batch(const fg_program *program, int64_t batch, const void
                      .n_lanes = n_lanes,
                      .inputs = inputs,
                      .outputs = outputs,
+                     .lanes_innermost = lanes_innermost,
                      .watch = {.poll = poll, .context = poll_context}};
     fg_plan plan = {0};
     void *uniform = NULL;
@@ -248,4 +287,15 @@ fg_status fg_evaluate_batch(const fg_program *program, int64_t batch, const void
     fg_free(uniform);
     fg_plan_destroy(&plan);
     return status;
+}
+
+fg_status fg_evaluate_batch(const fg_program *program, int64_t batch, const void *const *inputs, void *const *outputs,
+                            fg_poll poll, void *poll_context, fg_error *error) {
+    return evaluate_batch(program, batch, inputs, outputs, 0, poll, poll_context, error);
+}
+
+fg_status fg_evaluate_directions(const fg_program *program, int64_t n_directions, const void *const *inputs,
+                                 void *const *outputs, int lanes_innermost, fg_poll poll, void *poll_context,
+                                 fg_error *error) {
+    return evaluate_batch(program, n_directions, inputs, outputs, lanes_innermost, poll, poll_context, error);
 }

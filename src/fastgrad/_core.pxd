@@ -54,6 +54,9 @@ cdef extern from "fastgrad.h" nogil:
                           fg_poll poll, void *poll_context, fg_error *error)
     fg_status fg_evaluate_batch(const fg_program *program, int64_t batch, const void *const *inputs,
                                 void *const *outputs, fg_poll poll, void *poll_context, fg_error *error)
+    fg_status fg_evaluate_directions(const fg_program *program, int64_t n_directions, const void *const *inputs,
+                                     void *const *outputs, int lanes_innermost, fg_poll poll, void *poll_context,
+                                     fg_error *error)
 
     ctypedef int fg_update
     const char *fg_update_name(int update)

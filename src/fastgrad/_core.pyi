@@ -26,6 +26,9 @@ class Program:
         outputs: list[np.ndarray],
         report: Callable[[int], None] | None = None,
     ) -> None: ...
+    def run_directions(
+        self, n: int, inputs: list[np.ndarray | None], outputs: list[np.ndarray], lanes_innermost: bool
+    ) -> None: ...
     def descend(
         self,
         update: int,

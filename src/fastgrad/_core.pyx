@@ -184,6 +184,21 @@ cdef class Program:
         if status:
             _raise(status, &error)
 
+    def run_directions(self, int64_t n, list inputs, list outputs, bint lanes_innermost):
+        """Evaluate `n` directions: lane inputs that are None are one unit vector; the other lane arrays have `n` rows
+        or, with `lanes_innermost`, columns."""
+        cdef _Pointers p = _Pointers(self, inputs, outputs, n, True)
+        cdef _Watch watch = _Watch()
+        cdef fg_error error
+        cdef fg_status status
+        with nogil:
+            status = fg_evaluate_directions(
+                self.program, n, p.inputs, p.outputs, lanes_innermost, _poll, <void *>watch, &error)
+        if watch.error is not None:
+            raise watch.error
+        if status:
+            _raise(status, &error)
+
     def descend(self, int update, int64_t batch, int64_t maxiter, double gtol, np.ndarray learning_rate,
                 np.ndarray settings, list inputs, np.ndarray x, int64_t record_every, np.ndarray history_fun,
                 np.ndarray history_x, bint keep_best, report=None):
@@ -262,7 +277,7 @@ cdef class _Pointers:
     cdef void **outputs
     cdef list kept
 
-    def __cinit__(self, Program program, list inputs, list outputs, int64_t batch):
+    def __cinit__(self, Program program, list inputs, list outputs, int64_t batch, bint has_units=False):
         cdef int i
         cdef fg_program *p = program.program
         cdef int64_t rows
@@ -274,6 +289,9 @@ cdef class _Pointers:
         if batch < 1 or len(inputs) != program.n_inputs or (outputs is not None and len(outputs) != program.n_outputs):
             raise ValueError("the number of instances, inputs or outputs is wrong")
         for i in range(program.n_inputs):
+            if inputs[i] is None and has_units and fg_program_input_is_lane(p, i):
+                self.inputs[i] = NULL
+                continue
             rows = batch if fg_program_input_is_lane(p, i) else 1
             _check_array(inputs[i], _dtype(fg_program_input_dtype(p, i)), rows * fg_program_input_size(p, i), False)
             self.inputs[i] = np.PyArray_DATA(inputs[i])

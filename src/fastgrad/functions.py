@@ -19,7 +19,7 @@ from ._compiler.autodiff import backward, value_and_gradient
 from ._compiler.compile import Compiled, compile_graph
 from ._compiler.forward import forward
 from ._compiler.graph import ELEMENTWISE, Graph, Node, cast, filled, inline
-from ._compiler.jacobian import Directions, directions, jacobian_graph, unit_vectors
+from ._compiler.jacobian import Directions, directions, jacobian_graph
 from ._compiler.simplify import Simplifier
 from ._compiler.substitute import trace
 from ._compiler.trace import Input, Traced, enclosing_builder
@@ -196,20 +196,21 @@ class _Lanes:
     """The program of one direction of a Jacobian, run for all of them."""
 
     def __init__(self, compiled: Compiled, one: Directions) -> None:
-        self.compiled, self.number, self.seeds, self.blocks = compiled, one.number, one.seeds, one.blocks()
+        self.compiled, self.number, self.n_seeds, self.blocks = compiled, one.number, len(one.seeds), one.blocks()
         self.is_forward, self.structure = one.is_forward, one.graph.structure
 
     def run(self, inputs: list[np.ndarray], out: Any) -> Any:
         """The Jacobian, in `out` if that is given."""
-        dtypes = [dtype for _, dtype in self.compiled.inputs[len(inputs) :]]
-        seeds = unit_vectors(self.seeds, dtypes)
-        results = [np.empty((self.number, *shape), dtype) for shape, dtype in self.compiled.outputs]
-        self.compiled.program.run_batch(self.number, [*inputs, *seeds], results)
+        n, seeds = self.number, [None] * self.n_seeds
+        results = [
+            np.empty((*shape, n) if self.is_forward else (n, *shape), dtype) for shape, dtype in self.compiled.outputs
+        ]
+        self.compiled.program.run_directions(n, [*inputs, *seeds], results, self.is_forward)
         outputs = []
         for block in self.blocks:
-            rows = results[block.result][block.start : block.start + block.number]
-            rows = np.moveaxis(rows, 0, -1) if self.is_forward else rows
-            outputs.append(rows.reshape(block.shape).astype(block.dtype, copy=False))
+            part = slice(block.start, block.start + block.number)
+            result = results[block.result][..., part] if self.is_forward else results[block.result][part]
+            outputs.append(result.reshape(block.shape).astype(block.dtype, copy=False))
         if out is None:
             return tree.unflatten(self.structure, map(np.ascontiguousarray, outputs))
         target = Target(out, [(x.shape, x.dtype) for x in outputs], self.structure, inputs)
