@@ -16,7 +16,7 @@ import numpy as np
 from ._arrays import as_floats, is_integer
 from ._compiler import tree
 from ._compiler.autodiff import backward, value_and_gradient
-from ._compiler.compile import Compiled, compile_graph
+from ._compiler.compile import compile_graph
 from ._compiler.forward import forward
 from ._compiler.graph import ELEMENTWISE, Graph, Node, cast, filled, inline
 from ._compiler.jacobian import Directions, directions, jacobian_graph
@@ -182,11 +182,10 @@ class _Jacobian(Transform):
     def _compile(self, call: Arguments) -> Any:
         with collector_at_rest():
             one = directions(self._source(call, Simplifier()), *self._variables(call))
-            if one.number * sum([x.size for x in one.graph.nodes]) <= MOST_AT_ONCE:
+            if one.elements <= MOST_AT_ONCE:
                 compiled = compile_graph(jacobian_graph(one), call.is_lane)
                 return make_runner(compiled, call, one.graph.structure)
-            lanes = [*call.is_lane, *[True] * len(one.seeds)]
-            return _Lanes(compile_graph(one.graph, lanes), one)
+            return _Lanes(one)
 
     def _run(self, runner: Any, call: Arguments, out: Any) -> Any:
         return runner.run(call.inputs, out) if isinstance(runner, _Lanes) else super()._run(runner, call, out)
@@ -195,17 +194,29 @@ class _Jacobian(Transform):
 class _Lanes:
     """The program of one direction of a Jacobian, run for all of them."""
 
-    def __init__(self, compiled: Compiled, one: Directions) -> None:
-        self.compiled, self.number, self.n_seeds, self.blocks = compiled, one.number, len(one.seeds), one.blocks()
-        self.is_forward, self.structure = one.is_forward, one.graph.structure
+    def __init__(self, one: Directions) -> None:
+        own, self.n_seeds = one.own, len(one.seeds)
+        self.compiled = compile_graph(one.graph, [x not in own for x in one.graph.inputs])
+        self.number, self.blocks, self.is_forward = one.number, one.blocks(), one.is_forward
+        self.structure = one.graph.structure
+        # of each matrix where it is: an argument's number, the constant itself, or None for those that are computed
+        self.given = [own.index(x) if x in own else x.value if x.op == "const" else None for x in one.matrices]
+        computed = tuple([x for x, given in zip(one.matrices, self.given, strict=True) if given is None])
+        self.computed = compile_graph(Graph(own, computed, name=one.graph.name)) if computed else None
 
     def run(self, inputs: list[np.ndarray], out: Any) -> Any:
         """The Jacobian, in `out` if that is given."""
         n, seeds = self.number, [None] * self.n_seeds
+        computed = []
+        if self.computed is not None:
+            computed = [np.empty(*result) for result in self.computed.outputs]
+            self.computed.program.run(inputs, computed)
+        rest = iter(computed)
+        matrices = [next(rest) if x is None else inputs[x] if isinstance(x, int) else x for x in self.given]
         results = [
             np.empty((*shape, n) if self.is_forward else (n, *shape), dtype) for shape, dtype in self.compiled.outputs
         ]
-        self.compiled.program.run_directions(n, [*inputs, *seeds], results, self.is_forward)
+        self.compiled.program.run_directions(n, [*inputs, *seeds, *matrices], results, self.is_forward)
         outputs = []
         for block in self.blocks:
             part = slice(block.start, block.start + block.number)

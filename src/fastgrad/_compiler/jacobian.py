@@ -16,7 +16,7 @@ import numpy as np
 from .autodiff import backward
 from .batching import batched
 from .forward import linearized
-from .graph import Graph, Shape, cast, inline, reshape, slice_axis, transpose
+from .graph import Graph, Node, Shape, cast, inline, matrix_transpose, reshape, slice_axis, transpose
 from .tree import Structure, nested
 
 
@@ -38,7 +38,8 @@ class Directions:
     an element of the values, the result an adjoint of every variable.
     """
 
-    graph: Graph  # inputs of the function, then the seeds; structure of the Jacobian
+    graph: Graph  # inputs of the function, the seeds, columns of the matrices; structure of the Jacobian
+    matrices: tuple[Node, ...]  # of the function's inputs; for all directions, which are the last axis forward, else the first
     is_forward: bool
     values: tuple[Shape, ...]
     variables: tuple[tuple[Shape, np.dtype], ...]
@@ -52,6 +53,18 @@ class Directions:
     def number(self) -> int:
         """How many directions there are."""
         return sum(map(math.prod, self.seeds))
+
+    @property
+    def own(self) -> tuple[Node, ...]:
+        """Inputs of the function."""
+        return self.graph.inputs[: len(self.graph.inputs) - len(self.seeds) - len(self.matrices)]
+
+    @property
+    def elements(self) -> int:
+        """How many elements all directions together compute."""
+        differ = set(self.graph.inputs[len(self.own) :])
+        differ.update(x for x in self.graph.nodes if not differ.isdisjoint(x.inputs))
+        return self.number * sum([x.size for x in differ])
 
     def blocks(self) -> list[Block]:
         """The blocks of the Jacobian: by value, and within that by variable."""
@@ -87,21 +100,55 @@ def directions(graph: Graph, wrt: Sequence[int], structure: Structure) -> Direct
     else:
         seeds = [y.builder.input(y.shape, y.dtype) for y in graph.outputs]
         one = Graph((*graph.inputs, *seeds), tuple(backward(graph.outputs, seeds, variables)))
+    one, matrices = _with_columns(one, len(graph.inputs), is_forward)
     return Directions(
         Graph(one.inputs, one.outputs, whole, graph.name),
+        matrices,
         is_forward,
         tuple([y.shape for y in graph.outputs]),
         tuple([(x.shape, x.dtype) for x in variables]),
     )
 
 
+def _with_columns(one: Graph, n_own: int, is_forward: bool) -> tuple[Graph, tuple[Node, ...]]:
+    """What a matrix makes of a unit vector is one of its columns: inputs in place of such products, and the matrices."""
+    if len(one.inputs) != n_own + 1:
+        return one, ()
+    seed = one.inputs[n_own]
+    differ, scaled = {seed}, {seed: 1.0}  # by what a node is the seed multiplied: a number, or a vector
+    products, matrices = [], []
+    for node in one.nodes:
+        if differ.isdisjoint(node.inputs):
+            continue
+        differ.add(node)
+        x, *others = sorted(node.inputs, key=lambda x: x not in scaled)
+        if x not in scaled or not differ.isdisjoint(others):
+            continue
+        if node.op == "reshape":
+            scaled[node] = scaled[x]
+        elif node.op == "negative":
+            scaled[node] = -scaled[x]
+        elif node.op == "multiply":
+            scaled[node] = reshape(others[0], (seed.size,)) * scaled[x]
+        elif node.op == "matmul" and x.shape == ((seed.size, 1) if node.inputs[1] is x else (1, seed.size)):
+            matrix = (others[0] if node.inputs[1] is x else matrix_transpose(others[0])) * scaled[x]
+            matrices.append(matrix if is_forward else matrix_transpose(matrix))
+            products.append(node)
+    columns = [seed.builder.input(x.shape, x.dtype) for x in products]
+    cut = Graph((*one.inputs, *products), one.outputs)
+    return Graph((*one.inputs, *columns), tuple(inline(cut, [*one.inputs, *columns]))), tuple(matrices)
+
+
 def jacobian_graph(one: Directions) -> Graph:
     """All directions in one graph, of the function's inputs alone."""
-    n_own = len(one.graph.inputs) - len(one.seeds)
-    own, seeds = one.graph.inputs[:n_own], one.graph.inputs[n_own:]
+    own, n_seeds = one.own, len(one.seeds)
+    seeds, columns = one.graph.inputs[len(own) : len(own) + n_seeds], one.graph.inputs[len(own) + n_seeds :]
     builder = own[0].builder
     values = [builder.constant(v) for v in unit_vectors(one.seeds, [x.dtype for x in seeds])]
-    many = inline(batched(one.graph, [False] * n_own + [True] * len(seeds), one.number), [*own, *values])
+    for column, matrix in zip(columns, one.matrices, strict=True):
+        values.append(reshape(matrix_transpose(matrix) if one.is_forward else matrix, (one.number, *column.shape)))
+    differs = [False] * len(own) + [True] * len(values)
+    many = inline(batched(one.graph, differs, one.number), [*own, *values])
     outputs = []
     for block in one.blocks():
         rows = slice_axis(many[block.result], 0, block.start, block.number)
