@@ -81,7 +81,11 @@ def cases(quick: bool) -> list[Case]:
         _large(10_000, {"jax": 3}, "casadi"),
         _large(1_000_000 // few, {"jax": 3, "numpy copy": 1 / 3}),
         _second_order(problems.starts(1, 10_000)[0]),
-        *[_matrix(kind, size) for kind in ("jacobian", "hessian") for size in (10, 300)],
+        *[
+            _matrix(kind, size)
+            for kind in ("jacobian", "hessian")
+            for size in (10, 30, 100, 300, *[1000] * (not quick))
+        ],
     ]
 
 
@@ -141,7 +145,8 @@ def _matrix(kind: str, size: int) -> Case:
 
     mine = fg.hessian(problems.rosenbrock) if kind == "hessian" else fg.jacobian(of_layer(np))
     what = "rosenbrock" if kind == "hessian" else "a dense layer"
-    return Case(f"{kind} of {what}, n={size}", "us a call", {"fastgrad": lambda: Side(partial(mine, x)), "jax": jax})
+    sides: dict[str, Callable[[], Side]] = {"fastgrad": lambda: Side(partial(mine, x)), "jax": jax}
+    return Case(f"{kind} of {what}, n={size}", "us a call", sides, targets={"jax": 2})
 
 
 def _large(size: int, targets: dict[str, float], *more: str) -> Case:

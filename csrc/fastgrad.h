@@ -136,9 +136,9 @@ FG_CHECKED fg_status fg_evaluate(const fg_machine *machine, const void *const *i
 FG_CHECKED fg_status fg_evaluate_batch(const fg_program *program, int64_t batch, const void *const *inputs,
                                        void *const *outputs, fg_poll poll, void *poll_context, fg_error *error);
 
-/* The directions of a Jacobian: a batch whose seeds need no memory. Lane inputs that are NULL are one unit vector: their
- * elements are counted through in order, and instance i has 1 at number i and 0 elsewhere. With `lanes_innermost` the
- * other lane inputs and the lane outputs are (size, n_directions), as forward mode wants them. */
+/* The directions of a Jacobian: a batch whose seeds need no memory. Lane inputs that are NULL are one unit vector:
+ * their elements are counted through in order, and instance i has 1 at number i and 0 elsewhere. With `lanes_innermost`
+ * the other lane inputs and the lane outputs are (size, n_directions), as forward mode wants them. */
 FG_CHECKED fg_status fg_evaluate_directions(const fg_program *program, int64_t n_directions, const void *const *inputs,
                                             void *const *outputs, int lanes_innermost, fg_poll poll, void *poll_context,
                                             fg_error *error);

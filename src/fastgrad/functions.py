@@ -173,7 +173,7 @@ def hessian(fun: Function, argnums: int | Sequence[int] = 0) -> Transform:
     return _Jacobian(grad(fun, argnums), "hessian", _whole_jacobian, argnums)
 
 
-MOST_AT_ONCE = 1 << 15  # elements of all values in all directions, up to which one small program is quicker than lanes
+MOST_AT_ONCE = 1 << 16  # elements computed in all directions, up to which one small program is quicker than lanes
 
 
 class _Jacobian(Transform):
@@ -182,7 +182,7 @@ class _Jacobian(Transform):
     def _compile(self, call: Arguments) -> Any:
         with collector_at_rest():
             one = directions(self._source(call, Simplifier()), *self._variables(call))
-            if one.elements <= MOST_AT_ONCE:
+            if one.work <= MOST_AT_ONCE:
                 compiled = compile_graph(jacobian_graph(one), call.is_lane)
                 return make_runner(compiled, call, one.graph.structure)
             return _Lanes(one)

@@ -283,6 +283,53 @@ static void a_long_batch_polls_and_can_be_cancelled(void) {
     end(&s);
 }
 
+/* to[c, r] = from[r, c] */
+static void transpose(const void *from, void *to, int dtype, int64_t rows, int64_t columns) {
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < columns; c++)
+            set(to, dtype, c * rows + r, get(from, dtype, r * columns + c));
+}
+
+/* Seeds of 40 and 30 elements, the ones of the last 9 instances past all of them, and a lane value beside them. */
+static void directions_are_a_batch_of_unit_vectors(int dtype, int threads) {
+    enum { X = 40, Y = 30, Z = 17, N = X + Y + 9 };
+    static const int64_t size[3] = {X, Y, Z};
+    builder b = {0};
+    for (int i = 0; i < 3; i++) {
+        const int64_t factor = add_input(&b, dtype, 0, size[i]), lane = add_input(&b, dtype, 1, size[i]);
+        add_simple(&b, FG_OP_multiply, dtype, size[i], add_output(&b, dtype, 1, size[i]), lane, factor);
+    }
+    subject s;
+    if (!begin(&s, &b, "directions", N, 1, 2))
+        return;
+    const void *in[6], *across[6];
+    void *turned[3], *z = exactly(N * Z, dtype);
+    for (int i = 0; i < 6; i++)
+        in[i] = across[i] = i == 1 || i == 3 ? NULL : s.batch.in[i];
+    for (int64_t l = 0; l < N; l++)
+        for (int64_t k = 0; k < X + Y; k++)
+            set(s.batch.in[k < X ? 1 : 3], dtype, k < X ? l * X + k : l * Y + k - X, k == l);
+    for (int i = 0; i < 3; i++)
+        turned[i] = exactly(N * size[i], dtype);
+    transpose(s.batch.in[5], z, dtype, N, Z);
+    across[5] = z;
+    CHECK(fg_set_num_threads(threads, NULL) == FG_OK);
+    CHECK(fg_evaluate_batch(s.p, N, inputs_of(&s.batch), s.batch.out, NULL, NULL, NULL) == FG_OK);
+    clear_outputs(s.p, &s.alone);
+    CHECK(fg_evaluate_directions(s.p, N, in, s.alone.out, 0, NULL, NULL, NULL) == FG_OK);
+    CHECK(fg_evaluate_directions(s.p, N, across, turned, 1, NULL, NULL, NULL) == FG_OK);
+    for (int i = 0; i < 3; i++) {
+        CHECK(same_numbers(s.alone.out[i], s.batch.out[i], dtype, N * size[i]));
+        transpose(turned[i], s.alone.out[i], dtype, size[i], N);
+        CHECK(same_numbers(s.alone.out[i], s.batch.out[i], dtype, N * size[i]));
+        free(turned[i]);
+    }
+    CHECK(get(s.batch.out[0], dtype, 0) >= 1 && get(s.batch.out[1], dtype, X * Y) >= 1);
+    CHECK(fg_evaluate_directions(s.p, 0, in, s.alone.out, 0, NULL, NULL, NULL) == FG_INVALID_VALUE);
+    free(z);
+    end(&s);
+}
+
 static void unknown_instruction_sets_are_refused(void) {
     fg_error error = {""};
     CHECK(fg_select_isa("mmx", &error) == FG_INVALID_VALUE && strstr(error.message, "mmx"));
@@ -296,6 +343,9 @@ int main(int argc, char **argv) {
     products_of_every_layout_are_right();
     random_layouts_are_right(argc > 1 ? atoi(argv[1]) : 20);
     a_long_batch_polls_and_can_be_cancelled();
+    for (int threads = 1; threads <= 3; threads++)
+        for (int dtype = 0; dtype < 2; dtype++)
+            directions_are_a_batch_of_unit_vectors(dtype, threads);
     unknown_instruction_sets_are_refused();
     CHECK(fg_live_bytes() == 0 && fg_live_blocks() == 0);
     printf("machine: %lld programs, %lld numbers against the oracle, %lld batches bit by bit\n", (long long)n_programs,

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .autodiff import backward
 from .batching import batched
 from .forward import linearized
-from .graph import Graph, Node, Shape, cast, inline, matrix_transpose, reshape, slice_axis, transpose
+from .graph import VIEWS, Graph, Node, Shape, cast, inline, matrix_transpose, reshape, slice_axis, transpose
 from .tree import Structure, nested
 
 
@@ -39,7 +39,7 @@ class Directions:
     """
 
     graph: Graph  # inputs of the function, the seeds, columns of the matrices; structure of the Jacobian
-    matrices: tuple[Node, ...]  # of the function's inputs; for all directions, which are the last axis forward, else the first
+    matrices: tuple[Node, ...]  # of the function's inputs; directions are their last axis forward, else the first
     is_forward: bool
     values: tuple[Shape, ...]
     variables: tuple[tuple[Shape, np.dtype], ...]
@@ -60,11 +60,17 @@ class Directions:
         return self.graph.inputs[: len(self.graph.inputs) - len(self.seeds) - len(self.matrices)]
 
     @property
-    def elements(self) -> int:
-        """How many elements all directions together compute."""
+    def work(self) -> int:
+        """How many elements all directions together compute, where each term of a matrix product counts."""
         differ = set(self.graph.inputs[len(self.own) :])
-        differ.update(x for x in self.graph.nodes if not differ.isdisjoint(x.inputs))
-        return self.number * sum([x.size for x in differ])
+        total = 0
+        for x in self.graph.nodes:
+            if not differ.isdisjoint(x.inputs):
+                differ.add(x)
+                if x.op in VIEWS:
+                    continue
+                total += x.size * (x.inputs[0].shape[-1] if x.op == "matmul" else 1)
+        return self.number * total
 
     def blocks(self) -> list[Block]:
         """The blocks of the Jacobian: by value, and within that by variable."""
@@ -111,11 +117,12 @@ def directions(graph: Graph, wrt: Sequence[int], structure: Structure) -> Direct
 
 
 def _with_columns(one: Graph, n_own: int, is_forward: bool) -> tuple[Graph, tuple[Node, ...]]:
-    """What a matrix makes of a unit vector is one of its columns: inputs in place of such products, and the matrices."""
+    """A matrix makes of a unit vector one of its columns: inputs in place of such products, and the matrices."""
     if len(one.inputs) != n_own + 1:
         return one, ()
     seed = one.inputs[n_own]
-    differ, scaled = {seed}, {seed: 1.0}  # by what a node is the seed multiplied: a number, or a vector
+    differ = {seed}
+    scaled: dict[Node, Any] = {seed: 1.0}  # by what the seed is multiplied to give a node: a number, or a vector
     products, matrices = [], []
     for node in one.nodes:
         if differ.isdisjoint(node.inputs):
@@ -131,8 +138,10 @@ def _with_columns(one: Graph, n_own: int, is_forward: bool) -> tuple[Graph, tupl
         elif node.op == "multiply":
             scaled[node] = reshape(others[0], (seed.size,)) * scaled[x]
         elif node.op == "matmul" and x.shape == ((seed.size, 1) if node.inputs[1] is x else (1, seed.size)):
-            matrix = (others[0] if node.inputs[1] is x else matrix_transpose(others[0])) * scaled[x]
-            matrices.append(matrix if is_forward else matrix_transpose(matrix))
+            across = (node.inputs[1] is x) != is_forward  # whether the directions are rows, now or as they are wanted
+            matrix = matrix_transpose(others[0]) if across else others[0]
+            factor = scaled[x] if is_forward or not isinstance(scaled[x], Node) else reshape(scaled[x], (seed.size, 1))
+            matrices.append(matrix * factor)
             products.append(node)
     columns = [seed.builder.input(x.shape, x.dtype) for x in products]
     cut = Graph((*one.inputs, *products), one.outputs)
