@@ -68,7 +68,6 @@ def fewer_values_jacobian(x, w):
 @pytest.mark.parametrize(
     ("fun", "by_hand", "shape"),
     [
-        (layer, layer_jacobian, (270, 260)),
         (two_layers, two_layers_jacobian, (151, 151)),
         (fewer_values, fewer_values_jacobian, (151, 151)),  # in reverse
     ],
@@ -165,6 +164,13 @@ def test_hessian():
     assert blocks[1][1] == 0
     with pytest.raises(fg.ShapeError, match="scalar"):
         fg.hessian(np.sin)(X)
+
+
+def test_a_large_hessian_runs_its_directions_as_lanes():
+    x = RNG.normal(size=203)
+    large = fg.hessian(rosenbrock)
+    assert_allclose(large(x), rosenbrock_hessian(x), rtol=1e-12)
+    assert isinstance(next(iter(large.known.values())), _Lanes)
 
 
 def test_third_derivatives():

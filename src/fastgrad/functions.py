@@ -173,7 +173,7 @@ def hessian(fun: Function, argnums: int | Sequence[int] = 0) -> Transform:
     return _Jacobian(grad(fun, argnums), "hessian", _whole_jacobian, argnums)
 
 
-MOST_AT_ONCE = 1 << 16  # elements computed in all directions, up to which one small program is quicker than lanes
+MOST_AT_ONCE = 1 << 17  # elements computed in all directions, up to which one small program is quicker than lanes
 
 
 class _Jacobian(Transform):
@@ -182,7 +182,8 @@ class _Jacobian(Transform):
     def _compile(self, call: Arguments) -> Any:
         with collector_at_rest():
             one = directions(self._source(call, Simplifier()), *self._variables(call))
-            if one.work <= MOST_AT_ONCE:
+            # lanes move each element in and out: more than to compute it from a matrix at hand
+            if one.work <= MOST_AT_ONCE or (one.work <= one.size and not one.reads_seeds):
                 compiled = compile_graph(jacobian_graph(one), call.is_lane)
                 return make_runner(compiled, call, one.graph.structure)
             return _Lanes(one)
@@ -200,7 +201,10 @@ class _Lanes:
         self.number, self.blocks, self.is_forward = one.number, one.blocks(), one.is_forward
         self.structure = one.graph.structure
         # of each matrix where it is: an argument's number, the constant itself, or None for those that are computed
-        self.given = [own.index(x) if x in own else x.value if x.op == "const" else None for x in one.matrices]
+        self.given = [
+            own.index(x) if x in own else np.ascontiguousarray(x.value) if x.op == "const" else None
+            for x in one.matrices
+        ]
         computed = tuple([x for x, given in zip(one.matrices, self.given, strict=True) if given is None])
         self.computed = compile_graph(Graph(own, computed, name=one.graph.name)) if computed else None
 

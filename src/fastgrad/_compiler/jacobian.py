@@ -16,8 +16,23 @@ import numpy as np
 from .autodiff import backward
 from .batching import batched
 from .forward import linearized
-from .graph import VIEWS, Graph, Node, Shape, cast, inline, matrix_transpose, reshape, slice_axis, transpose
+from .graph import (
+    ELEMENTWISE,
+    VIEWS,
+    Graph,
+    Node,
+    Shape,
+    broadcast,
+    cast,
+    inline,
+    matrix_transpose,
+    reshape,
+    slice_axis,
+    transpose,
+)
 from .tree import Structure, nested
+
+A_TERM = 4  # of a matrix product with many directions: as long as so many elements of another operation
 
 
 class Block(NamedTuple):
@@ -61,16 +76,25 @@ class Directions:
 
     @property
     def work(self) -> int:
-        """How many elements all directions together compute, where each term of a matrix product counts."""
+        """How many elements all directions together compute; a matrix product of one program counts for more."""
         differ = set(self.graph.inputs[len(self.own) :])
         total = 0
         for x in self.graph.nodes:
             if not differ.isdisjoint(x.inputs):
                 differ.add(x)
-                if x.op in VIEWS:
-                    continue
-                total += x.size * (x.inputs[0].shape[-1] if x.op == "matmul" else 1)
+                if x.op not in VIEWS:
+                    total += x.size * (A_TERM * x.inputs[0].shape[-1] if x.op == "matmul" else 1)
         return self.number * total
+
+    @property
+    def reads_seeds(self) -> bool:
+        """Whether the seeds are read, not just columns."""
+        return not set(self.graph.inputs[len(self.own) :][: len(self.seeds)]).isdisjoint(self.graph.nodes)
+
+    @property
+    def size(self) -> int:
+        """Elements of the Jacobian."""
+        return sum([math.prod(block.shape) for block in self.blocks()])
 
     def blocks(self) -> list[Block]:
         """The blocks of the Jacobian: by value, and within that by variable."""
@@ -150,18 +174,50 @@ def _with_columns(one: Graph, n_own: int, is_forward: bool) -> tuple[Graph, tupl
 
 def jacobian_graph(one: Directions) -> Graph:
     """All directions in one graph, of the function's inputs alone."""
-    own, n_seeds = one.own, len(one.seeds)
-    seeds, columns = one.graph.inputs[len(own) : len(own) + n_seeds], one.graph.inputs[len(own) + n_seeds :]
-    builder = own[0].builder
-    values = [builder.constant(v) for v in unit_vectors(one.seeds, [x.dtype for x in seeds])]
-    for column, matrix in zip(columns, one.matrices, strict=True):
-        values.append(reshape(matrix_transpose(matrix) if one.is_forward else matrix, (one.number, *column.shape)))
-    differs = [False] * len(own) + [True] * len(values)
-    many = inline(batched(one.graph, differs, one.number), [*own, *values])
+    own, builder = one.own, one.graph.inputs[0].builder
+    seeds, columns = one.graph.inputs[len(own) :][: len(one.seeds)], one.graph.inputs[len(own) + len(one.seeds) :]
+
+    def of_all(x: Node) -> Shape:
+        return (*x.shape, one.number) if one.is_forward else (one.number, *x.shape)
+
+    if one.reads_seeds:
+        units = unit_vectors(one.seeds, [x.dtype for x in seeds])
+        values = [builder.constant(np.moveaxis(v, 0, -1) if one.is_forward else v) for v in units]
+    else:  # anything will do
+        values = [broadcast(builder.scalar(0.0, x.dtype), of_all(x)) for x in seeds]
+    values += [reshape(matrix, of_all(x)) for x, matrix in zip(columns, one.matrices, strict=True)]
+    many = _by_last_axis(one, values) if one.is_forward else _by_first_axis(one, values)
     outputs = []
     for block in one.blocks():
-        rows = slice_axis(many[block.result], 0, block.start, block.number)
-        if one.is_forward:  # directions count variables: innermost
-            rows = transpose(rows, (*range(1, rows.ndim), 0))
-        outputs.append(cast(reshape(rows, block.shape), block.dtype))
+        axis = many[block.result].ndim - 1 if one.is_forward else 0
+        part = slice_axis(many[block.result], axis, block.start, block.number)
+        outputs.append(cast(reshape(part, block.shape), block.dtype))
     return Graph(own, tuple(outputs), one.graph.structure, one.graph.name)
+
+
+def _by_first_axis(one: Directions, values: Sequence[Node]) -> list[Node]:
+    is_batched = [False] * len(one.own) + [True] * len(values)
+    return inline(batched(one.graph, is_batched, one.number), [*one.own, *values])
+
+
+def _by_last_axis(one: Directions, values: Sequence[Node]) -> list[Node]:
+    """Results with the directions last, as they are to be; turned over only if an operation is of another kind."""
+    n, full = one.number, ((0, one.number, 1),)
+    made = dict(zip(one.graph.inputs[len(one.own) :], values, strict=True))
+
+    def spread(x: Node) -> Node:
+        return made[x] if x in made else broadcast(reshape(x, (*x.shape, 1)), (*x.shape, n))
+
+    for node in one.graph.nodes:
+        if node in made or made.keys().isdisjoint(node.inputs):
+            continue
+        attributes = node.attributes
+        if node.op == "reshape":
+            attributes = (*attributes, n)
+        elif node.op in ("slice", "index_add"):
+            attributes = (*attributes, *full)
+        elif node.op not in ELEMENTWISE:
+            turned = [transpose(x, (x.ndim - 1, *range(x.ndim - 1))) for x in values]
+            return [transpose(x, (*range(1, x.ndim), 0)) for x in _by_first_axis(one, turned)]
+        made[node] = node.builder.make(node.op, tuple([spread(x) for x in node.inputs]), attributes)
+    return [spread(x) for x in one.graph.outputs]
