@@ -47,6 +47,7 @@ FLOORS = [
     ["_arrays", "_machine", "_progress"],
     ["_compiler"],
     ["transform"],
+    ["matrices"],
     ["functions"],
     ["explain", "check", "loops"],
     ["descent"],
