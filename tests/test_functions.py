@@ -103,6 +103,8 @@ def test_third_derivatives():
 def test_hvp_is_the_hessian_times_the_vector():
     v = RNG.normal(size=6)
     assert_allclose(fg.hvp(rosenbrock)(X, v), rosenbrock_hessian(X) @ v, rtol=1e-11)
+    weighted = fg.hvp(lambda x, scale=1.0, power=2: np.sum(x**power) * scale)(X, v, scale=3.0, power=3)
+    assert_allclose(weighted, 18 * X * v, rtol=1e-14)
     pair = fg.hvp(lambda a, b: np.sum(a**2) * b**3, (0, -1))(np.array([1.0, 2.0]), 2.0, (np.array([1.0, 0.0]), 1.0))
     assert_allclose(pair[0], [2 * 8 * 1 + 2 * 3 * 4 * 1, 2 * 3 * 4 * 2])
     assert_allclose(pair[1], 2 * 1 * 12 + 5 * 6 * 2)

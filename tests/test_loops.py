@@ -531,3 +531,20 @@ def test_a_traced_array_of_a_step_stays_in_it():
 
     with pytest.raises(fg.TraceError, match=r"the value of fun: .*another call"):
         fg.grad(fun)(1.0)
+
+
+def test_a_body_may_read_the_result_of_another_loop():
+    def fun(x):
+        first = fg.fori_loop(0, 4, lambda i, c: np.cos(c) + i * c, x[0])
+        return fg.scan(lambda c, t: (np.sin(c) + t * first, c * t), x[1], np.concatenate([x, x]))
+
+    def plain(x):
+        first = x[0]
+        for i in range(4):
+            first = np.cos(first) + i * first
+        return unrolled(lambda c, t: (np.sin(c) + t * first, c * t), x[1], np.concatenate([x, x]))
+
+    x = np.array([0.5, -0.25])
+    for found in (fg.vjp(fun, x)[0], [y[0] for y in fg.vmap(fun)(np.stack([x, x]))]):
+        for got, wanted in zip(found, plain(x), strict=True):
+            np.testing.assert_allclose(got, wanted, rtol=1e-14)

@@ -16,6 +16,7 @@ import numpy as np
 from ._arrays import as_floats, is_integer
 from ._compiler import tree
 from ._compiler.autodiff import backward, value_and_gradient
+from ._compiler.filled import lowered
 from ._compiler.forward import forward
 from ._compiler.graph import ELEMENTWISE, Graph, Node, cast, filled, inline
 from ._compiler.substitute import trace
@@ -270,14 +271,14 @@ def _numbers(argnums: Any) -> tuple[int, ...]:
     return (argnums,) if is_integer(argnums) else tuple(argnums)
 
 
-def _curvature(fun: Function, argnums: Any, *args: Any) -> Any:
+def _curvature(fun: Function, argnums: Any, *args: Any, **options: Any) -> Any:
     *own, v = args
     is_one = is_integer(argnums)
     chosen = [n % len(own) for n in _numbers(argnums)]
 
     def gradient(*x: Any) -> Any:
         values = dict(zip(chosen, x, strict=True))
-        return grad(fun, argnums)(*[values.get(n, arg) for n, arg in enumerate(own)])
+        return grad(fun, argnums)(*[values.get(n, arg) for n, arg in enumerate(own)], **options)
 
     return _push(gradient, tuple([own[n] for n in chosen]), (v,) if is_one else tuple(v))[1]
 
@@ -336,6 +337,7 @@ def _like(
         raise ShapeError(f"{name} must be nested like {model}: with {structure.n_leaves} arrays, not {len(leaves)}")
     nodes = []
     for leaf, like, path in zip(leaves, models, tree.paths(structure, name), strict=True):
+        leaf = lowered(leaf)
         is_traced = isinstance(leaf, Traced)
         node = leaf._node if is_traced else call.builder.copied_constant(as_floats(leaf, path), like.dtype)
         if node.shape != like.shape:
@@ -437,7 +439,7 @@ class _Elementwise:
         return _restored_elementwise, (made_of, self.one.known, self.many, self.checked)
 
     def __call__(self, *args: Any) -> Any:
-        args = tuple([x if isinstance(x, Traced) else np.asarray(x) for x in args])
+        args = tuple([x if isinstance(x, Traced) else np.asarray(x) for x in map(lowered, args)])
         shapes = [x.shape for x in args]
         shape = np.broadcast_shapes(*shapes)
         if shape == ():
@@ -556,7 +558,8 @@ def stop_gradient(x: Any) -> Any:
 
 
 def _stopped(leaf: Any) -> Any:
-    if not isinstance(leaf, Traced):
+    value = lowered(leaf)
+    if not isinstance(value, Traced):
         return leaf
-    node = leaf._node
+    node = value._node
     return Traced(node.builder.make("stop_gradient", (node,)))

@@ -6,6 +6,7 @@ and run at once.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from ._arrays import FLOAT32, FLOAT64, as_floats, is_integer
 from ._compiler import loops, tree
+from ._compiler.filled import lowered
 from ._compiler.graph import Builder, Node, cast, elementwise
 from ._compiler.substitute import trace
 from ._compiler.trace import FOREIGN, Traced, enclosing_builder
@@ -87,7 +89,7 @@ def scan(
     if builder is None:  # a plain call; not remembered, as what step refers to may change
         keeps_none, is_truth = False, [x.dtype.kind == "b" for x in leaves]
 
-        def alone(leaves: list[Any], rows: list[Any]) -> Any:
+        def whole_loop(leaves: list[Any], rows: list[Any]) -> Any:
             nonlocal keeps_none
             leaves = [x != 0 if flag else x for x, flag in zip(leaves, is_truth, strict=True)]  # arguments are numbers
             x = None if xs is None else tree.unflatten(row_structure, rows)
@@ -95,7 +97,7 @@ def scan(
             keeps_none = ys is None
             return carry, () if keeps_none else ys
 
-        carry, ys = Transform(alone, "scan")(leaves, rows)
+        carry, ys = Transform(whole_loop, "scan")(leaves, rows)
         return carry, None if keeps_none else ys
     first = [_node(builder, x) for x in leaves]
     row_nodes = [_node(builder, x) for x in rows]
@@ -148,11 +150,11 @@ def fori_loop(lower: int, upper: int, body: Callable[[Any, Any], Any], init: Any
     leaves, _structure = tree.flatten(init)
     is_single = bool(leaves) and all(getattr(x, "dtype", FLOAT64) == FLOAT32 for x in leaves)
     numbers = np.arange(lower, max(lower, upper), dtype=FLOAT32 if is_single else FLOAT64)
+    return scan(functools.partial(_counted, body), init, numbers)[0]
 
-    def step(carry: Any, i: Any) -> tuple[Any, None]:
-        return body(i, carry), None
 
-    return scan(step, init, numbers)[0]
+def _counted(body: Callable[[Any, Any], Any], carry: Any, i: Any) -> tuple[Any, None]:
+    return body(i, carry), None
 
 
 class _Body:
@@ -180,7 +182,7 @@ class _Body:
         self.made_structure: tree.Structure | None = None
         has_rows = True
 
-        def pair(carry: Any, x: Any) -> Any:
+        def pair(step: Any, carry: Any, x: Any) -> Any:  # an argument, so that what is called is a copy of it
             nonlocal has_rows
             value = step(carry, x)
             if not isinstance(value, tuple) or len(value) != 2:
@@ -192,7 +194,7 @@ class _Body:
             return value if has_rows else (value[0], ())
 
         name = str(getattr(step, "__name__", "step"))
-        traced = trace(pair, arguments, name, builder)
+        traced = trace(pair, [step, *arguments], name, builder)
         after, made = traced.structure.children
         carried = list(traced.outputs[: after.n_leaves])
         self.made = list(traced.outputs[after.n_leaves :])
@@ -240,6 +242,7 @@ def _like(x: Node, model: Node) -> Node:
 
 def _array(value: Any, name: str) -> Any:
     """A leaf as a traced array or an array."""
+    value = lowered(value)
     if isinstance(value, Traced):
         return value
     if isinstance(value, (bool, np.bool_)) or (isinstance(value, np.ndarray) and value.dtype.kind == "b"):

@@ -23,6 +23,7 @@ from ._arrays import as_floats, is_integer, is_number_array
 from ._compiler import tree
 from ._compiler.batching import batched
 from ._compiler.compile import Compiled, compile_graph
+from ._compiler.filled import lowered
 from ._compiler.graph import Builder, Graph, Node, inline
 from ._compiler.simplify import Simplifier
 from ._compiler.substitute import trace
@@ -319,6 +320,7 @@ class Arguments:
         self.is_flat = not kwargs and not any(self.is_truth) and all(s == tree.LEAF for s in self.structures)
 
     def _add(self, leaf: Any, name: str, axis: int | None, is_chosen: bool, lengths: dict[str, int]) -> None:
+        leaf = lowered(leaf)
         is_truth = not is_chosen and isinstance(leaf, np.ndarray) and leaf.dtype.kind == "b" and leaf.ndim > 0
         if isinstance(leaf, Traced):
             self.builder = leaf._node.builder

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import fastgrad as fg
 from fastgrad._compiler.autodiff import value_and_gradient
 from fastgrad._compiler.compile import compile_graph
 from fastgrad._compiler.graph import ELEMENTWISE
@@ -58,3 +59,29 @@ def test_the_gradient_of_rosenbrock_is_small():
 
     both = value_and_gradient(trace(rosenbrock, [Input((9,))], builder=Simplifier()), [0])
     assert len([op for op in ops(both) if op in ELEMENTWISE]) <= 10
+
+
+@pytest.mark.parametrize("pick", [
+    lambda y: y[[1, 0, 2]],
+    lambda y: np.add.reduceat(y, [0, 2, 1]),
+    lambda y: np.cumsum(y),
+    lambda y: np.array([[1.0, 2, 3], [4, 5, 6], [7, 8, 1]]) @ y,
+])  # fmt: skip
+@pytest.mark.parametrize("join", [np.concatenate, np.stack, lambda parts: np.stack(parts, axis=1)])
+def test_parts_of_an_array_may_be_computed_from_each_other(pick, join):
+    def fun(x):
+        y = np.sin(x)
+        return join([y, pick(y), pick(x)])
+
+    x = np.array([0.5, -0.25, 1.5])
+    np.testing.assert_allclose(fg.vjp(fun, x)[0], fun(x), rtol=1e-14)
+    np.testing.assert_allclose(fg.vmap(fun)(np.stack([x, 2 * x])), [fun(x), fun(2 * x)], rtol=1e-14)
+
+
+def test_a_gradient_gathered_next_to_what_it_comes_from():
+    def fun(x):
+        y = np.maximum(x, 0.1)
+        return np.sum(np.sin(np.concatenate([y, y[[0, 1, 0, 0, 1]]])))
+
+    x = np.array([0.5, -0.25, 1.5])
+    np.testing.assert_allclose(fg.grad(fun)(x), [4 * np.cos(0.5), 0, np.cos(1.5)], rtol=1e-14)

@@ -692,6 +692,60 @@ def test_transforms_inside_a_function():
     check(fun)
 
 
+def partly_filled(x):
+    out = np.zeros(x.size + 1)
+    for i in range(x.size):
+        out[i] = math.sin(x[i])
+    return out
+
+
+@pytest.mark.parametrize(("transformed", "plain"), [
+    (lambda a: fg.grad(lambda v: np.sum(v**3))(a), lambda a: 3 * a**2),
+    (lambda a: fg.hessian(lambda v: np.sum(v**3))(a) @ a, lambda a: 6 * a**2),
+    (lambda a: fg.hvp(lambda v: np.sum(v**3))(a, a), lambda a: 6 * a**2),
+    (lambda a: fg.jvp(np.square, (a,), (a,))[1], lambda a: 2 * a**2),
+    (lambda a: fg.vjp(np.square, a)[1](a)[0], lambda a: 2 * a**2),
+    (lambda a: fg.derivative(np.sin)(a), np.cos),
+    (lambda a: fg.vmap(np.exp)(a), np.exp),
+    (lambda a: fg.stop_gradient(a) * 0 + a, lambda a: a),
+    (lambda a: fg.scan(lambda c, t: (c * t + a, None), a, a[:2])[0], lambda a: (a * a[0] + a) * a[1] + a),
+    (lambda a: fg.fori_loop(0, 2, lambda i, c: c * i + a, a), lambda a: a + a),
+])  # fmt: skip
+def test_filled_arrays_go_into_transforms_and_loops(transformed, plain):
+    check(lambda x: np.sum(transformed(partly_filled(x)) ** 2))
+    found = fg.vjp(lambda x: transformed(partly_filled(x)), X)[0]
+    np.testing.assert_allclose(found, plain(partly_filled(X)), rtol=1e-12)
+
+
+def test_steps_of_loops_that_run_at_once_are_copies_too():
+    x = np.array([0.25, 0.5, -0.75])
+    carry, _ = fg.scan(lambda c, t: (partly_filled(c)[:-1] * t, None), x, x[:1])
+    np.testing.assert_allclose(carry, np.sin(x) * 0.25)
+    np.testing.assert_allclose(fg.fori_loop(0, 1, lambda i, c: partly_filled(c)[:-1] + i, x), np.sin(x))
+
+
+def test_numbers_out_of_arrays():
+    def fun(x):
+        total = x[0].item() * x.item(1) + np.outer(x, x).item(1, 2) + sum(x.tolist()) + np.outer(x, x).tolist()[2][0]
+        return total + np.sum(np.fromiter((t * t for t in x), float) * np.fromiter(x, float, count=1))
+
+    check(fun)
+    with pytest.raises(ValueError, match="size 1"):
+        fg.grad(lambda x: x.item())(X)
+
+
+def test_sorting_in_place_is_seen_by_views():
+    def fun(x):
+        a, b = np.array([x[2], x[0], x[1]]), np.outer(x, [1.0, -2.0, 0.5])
+        backwards = a[::-1]
+        a.sort()
+        b.sort(axis=0)
+        b[0].sort()
+        return a @ [1.0, 2.0, 3.0] + backwards[0] + np.sum(b * np.arange(b.size).reshape(b.shape))
+
+    check(fun)
+
+
 def test_functions_among_the_arguments():
     def apply(x, function, options):
         return np.sum(function(x)) + options["f"](x[0])

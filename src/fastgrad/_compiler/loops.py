@@ -144,7 +144,7 @@ def extract(varying: Sequence[Node], outputs: Sequence[Node], name: str, oldest:
         if x not in made:
             if x.op == "const" and x.size <= SMALL:
                 made[x] = builder.constant(x.value, x.is_bool)
-            elif x.op in VIEWS:
+            elif x.op in VIEWS and x.inputs[0].op != "scan":  # of a loop the part that is read, not all that it stores
                 made[x] = builder.make(x.op, (operand(x.inputs[0]),), x.attributes)
             else:
                 made[x] = outside[x] = builder.input(x.shape, x.dtype, x.is_bool)
@@ -495,7 +495,7 @@ def without_unread(graph: Graph) -> Graph:
     for node in graph.nodes:
         for x in node.inputs:
             if x in needs:
-                _note(needs[x], x.attributes, node)
+                _note(needs[x], x, node)
     for x in graph.outputs:
         if x in needs:
             needs[x] = [True, True]
@@ -517,9 +517,10 @@ def without_unread(graph: Graph) -> Graph:
     return rebuild(graph, Builder(), make)
 
 
-def _note(flags: list[bool], loop: Loop, reader: Node) -> None:
-    """Mark whether `reader` reads rows, stored carries, or both."""
-    low, high = 0, reader.inputs[0].size - 1
+def _note(flags: list[bool], node: Node, reader: Node) -> None:
+    """Mark whether `reader` reads rows of a loop, stored carries, or both."""
+    loop: Loop = node.attributes
+    low, high = 0, node.size - 1
     if reader.op == "slice":
         ((start, length, step),) = reader.attributes
         if not length:

@@ -474,7 +474,7 @@ class Selection:
     def _select_gather(self, node: Node) -> None:
         source = self._packed(self.views[node.inputs[0]], self.is_lane[node])
         self.views[node] = view = target = self._result(node)
-        if not view.is_packed:
+        if not view.is_packed or source.storage is view.storage:
             target = packed(Storage(ARENA, node.dtype.char, self.is_lane[node], node.size), node.shape)
         self.tape.append("gather", (node.size,), [target, source, self._table(node)], [(1,), (0,), (1,)])
         if target is not view:
@@ -483,6 +483,8 @@ class Selection:
     def _select_scatter_add(self, node: Node) -> None:
         source = self._packed(self.views[node.inputs[0]], self.is_lane[node])
         self.views[node] = view = self._result(node)
+        if source.storage is view.storage:
+            source = self._copied(source, self.is_lane[node])
         self._emit("copy", view, self._scalar(0.0, node.dtype.char).repeated(node.shape))
         self.tape.append("scatter_add", (node.inputs[0].size,), [view, source, self._table(node)], [(0,), (1,), (1,)])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import itertools
 import math
 import sys
 import types
@@ -212,6 +213,11 @@ def _append(arr: Any, values: Any, axis: Any = None) -> Any:
     return stand_in(np.concatenate)((arr, values), 0 if axis is None else axis)
 
 
+def _fromiter(iter: Any, dtype: Any, count: int = -1, **options: Any) -> Any:
+    values = list(iter if count < 0 else itertools.islice(iter, count))
+    return _array(values, dtype) if has_traced(lowered(values)) else filled(np.fromiter(values, dtype, count))
+
+
 def _vectorize(pyfunc: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """np.vectorize, which calls the function once an element."""
     real = np.vectorize(pyfunc, *args, **options)
@@ -364,7 +370,7 @@ _KNOWN: dict[Any, Any] = {
     np.array: _array, np.asarray: _asarray, np.asanyarray: _asarray, np.asarray_chkfinite: _asarray,
     np.ascontiguousarray: _contiguous, np.asfortranarray: _contiguous, np.require: lambda a, *args, **options: a,
     np.atleast_1d: _at_least(np.atleast_1d), np.atleast_2d: _at_least(np.atleast_2d),
-    np.full: _full, np.append: _append, np.vectorize: _vectorize,
+    np.full: _full, np.append: _append, np.fromiter: _fromiter, np.vectorize: _vectorize,
     **{function: _like(function) for function in (np.zeros_like, np.ones_like, np.empty_like, np.full_like)},
     **{getattr(math, name): _of_numbers(getattr(math, name), traced)
        for name, traced in MATH.items() if hasattr(math, name)},

@@ -163,7 +163,6 @@ CURES: dict[Any, str] = {
 
 # the same for what arrays have
 METHOD_CURES: dict[str, str] = {
-    "sort": "y = np.sort(x)",
     "partition": "y = np.sort(x)",
     "put": "y = np.where(mask, values, x) with a constant mask",
     "resize": "y = np.resize(x, shape)",

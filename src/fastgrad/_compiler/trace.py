@@ -379,11 +379,19 @@ class Traced:
     def __index__(self) -> NoReturn:
         self._no_number("integer", "use a constant such as x.shape[0] for a range, an index or a shape")
 
-    def item(self, *args: Any) -> NoReturn:
-        """Refused: there is no value to give."""
-        self._no_number("number", "drop .item()")
+    def item(self, *key: Any) -> Any:
+        """An element, by its index or number in the flattened array, as a traced number."""
+        if not key and self.size != 1:
+            raise ValueError("can only convert an array of size 1 to a Python scalar")
+        return self[key] if len(key) > 1 else self.reshape(-1)[key[0] if key else 0]
 
-    tolist = item
+    def tolist(self) -> Any:
+        """Nested lists of traced numbers."""
+        return [x.tolist() for x in self] if self.shape else self
+
+    def sort(self, axis: int = -1, **options: Any) -> None:
+        """Sort in place."""
+        self[...] = np.sort(self, axis, **options)
 
     def fill(self, value: Any) -> None:
         """Assign one value to every element."""
