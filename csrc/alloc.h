@@ -9,4 +9,7 @@
 FG_CHECKED void *fg_alloc(size_t count, size_t size);
 void fg_free(void *pointer); /* NULL is ignored */
 
+/* Whether nothing was written yet to the page that holds this byte: the system will clear it at the first store. */
+int fg_is_new(const void *memory);
+
 #endif

@@ -36,6 +36,16 @@ typedef struct {
 int64_t fg_live_bytes(void);
 int64_t fg_live_blocks(void);
 
+/* Memory for large results, for `bytes` or more, aligned to 64 and not zeroed; NULL when there is none. What is freed
+ * is kept for the next ones, at most 4 blocks and 256 MiB, in such a way that the system takes it when memory is short.
+ */
+FG_CHECKED void *fg_result_alloc(size_t bytes);
+size_t fg_result_bytes(const void *result); /* that it has room for */
+void fg_result_free(void *result);          /* NULL is ignored */
+/* Bytes that are kept; gives them all back to the system, and says how many they were. */
+int64_t fg_kept_bytes(void);
+int64_t fg_release_memory(void);
+
 /* ---- processor and threads ------------------------------------------------------------------------------ */
 
 /* Chooses the kernels: the best that the processor has, or the one that `name` forces ("baseline", "avx2",

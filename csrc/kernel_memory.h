@@ -158,3 +158,37 @@ static void TYPED(lanes_out)(int64_t n, int64_t size, int64_t n_lanes, const voi
         for (int64_t i = 0; i < size; i++)
             rows[l * size + i] = lanes[i * n_lanes + l];
 }
+
+/* Whole cache lines go past the caches, the ends as always. */
+static void TYPED(away)(int64_t n, const void *from_, void *to_) {
+    const T *from = from_;
+    T *to = to_;
+    enum { LINE = 64 / sizeof(T) };
+    int64_t i = (int64_t)(-(uintptr_t)to % 64 / sizeof(T));
+    i = i < n ? i : n;
+    memcpy(to, from, (size_t)i * sizeof(T));
+    for (; i + LINE <= n; i += LINE)
+#pragma GCC unroll 4
+        for (int j = 0; j < LINE; j += N)
+            TYPED(stream)(to + i + j, TYPED(load)(from + i + j));
+    memcpy(to + i, from + i, (size_t)(n - i) * sizeof(T));
+}
+
+/* Rows stand in the nearest cache before they go out as one. */
+static void TYPED(lanes_away)(int64_t n, int64_t size, int64_t n_lanes, const void *from, void *to) {
+    enum { STAGE = (16 << 10) / sizeof(T) };
+    T stage[STAGE] __attribute__((aligned(64)));
+    const T *lanes = from;
+    T *rows = to;
+    const int64_t at_once = size <= 1 ? n : STAGE / size / 16 * 16;
+    if (at_once == 0) {
+        TYPED(lanes_out)(n, size, n_lanes, from, to);
+        return;
+    }
+    for (int64_t l = 0; l < n; l += at_once) {
+        const int64_t some = n - l < at_once ? n - l : at_once;
+        if (size > 1)
+            TYPED(lanes_out)(some, size, n_lanes, lanes + l, stage);
+        TYPED(away)(some * size, size > 1 ? stage : lanes, rows + l * size);
+    }
+}

@@ -89,6 +89,8 @@ const fg_kernels PASTE(fg_kernels_, FG_ISA) = {
     .chain = BOTH(chain),
     .lanes_in = BOTH(lanes_in),
     .lanes_out = BOTH(lanes_out),
+    .lanes_away = BOTH(lanes_away),
+    .away = BOTH(away),
     .check = BOTH(check),
     .step =
         {

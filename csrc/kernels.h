@@ -50,6 +50,9 @@ typedef void (*fg_core_kernel)(const fg_core *core, void *const *operand);
 /* Between n rows of an array (n, size) and the lanes of a block (size, n_lanes); lanes past n are left alone. */
 typedef void (*fg_lanes_kernel)(int64_t n, int64_t size, int64_t n_lanes, const void *from, void *to);
 
+/* A copy of n elements past the caches, for far more than these hold. */
+typedef void (*fg_away_kernel)(int64_t n, const void *from, void *to);
+
 /* Whether any lane of a block (1, or a multiple of 16) stops; only then `stop` gets 0, or 1 + fg_outcome, for each. */
 typedef struct {
     int64_t size, n_lanes;
@@ -90,6 +93,8 @@ typedef struct {
     fg_gemm_kernel gemm[FG_N_FLOATS];
     fg_chain_kernel chain[FG_N_FLOATS];
     fg_lanes_kernel lanes_in[FG_N_FLOATS], lanes_out[FG_N_FLOATS];
+    fg_lanes_kernel lanes_away[FG_N_FLOATS]; /* as lanes_out, past the caches */
+    fg_away_kernel away[FG_N_FLOATS];
     fg_check_kernel check[FG_N_FLOATS];
     fg_step_kernel step[FG_N_UPDATES][FG_N_FLOATS];
     fg_prepare_kernel prepare[FG_N_UPDATES][FG_N_FLOATS];

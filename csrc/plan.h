@@ -44,10 +44,21 @@ struct fg_call {
 /* Calls that run tile by tile: see tiles.h, which defines the parts. First come those before the tiles, then those
  * on them, then those after. A unit is as many tiles as one worker draws at a time. */
 typedef struct fg_part fg_part;
+
+/* An output whose tiles are made in scratch and go to memory as a whole, in elements. What no call writes first is
+ * fetched before. */
+typedef struct {
+    int64_t buffer, size, offset, shift; /* offset: bytes from scratch to the element at the tile's start plus shift */
+    int64_t from, to;                    /* written by the first call, whatever was there */
+    int dtype, item;
+} fg_staged;
+enum { FG_MOST_STAGED = 4 };
+
 typedef struct {
     int64_t first, last; /* calls first to last - 1 */
     fg_part *parts;
-    int n_before, n_tiled, n_after, n_sums;
+    fg_staged staged[FG_MOST_STAGED];
+    int n_before, n_tiled, n_after, n_sums, n_staged;
     int64_t tile, unit; /* elements; tiles */
     int64_t first_tile, n_units;
     double cost; /* nanoseconds */

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "alloc.h"
+
 enum { N_OPERANDS = 1 + FG_MAX_INPUTS };
 
 /* Partial results of a reduction, those of the left first, where each stands for a larger power of two of pieces than
@@ -41,14 +43,43 @@ static const char *joined(stack *s, const fg_call *call) {
 typedef struct {
     const fg_group *group;
     void *const *base;
-    fg_watch *watch; /* NULL for none */
-    int looks;       /* whether worker 0 is the thread that made the call */
+    fg_watch *watch;                     /* NULL for none */
+    int looks;                           /* whether worker 0 is the thread that made the call */
+    fg_away_kernel away[FG_MOST_STAGED]; /* NULL for plain copies */
     _Atomic int64_t next;
     char sums[FG_MOST_SUMS][FG_MOST_UNITS * 8];
 } group_run;
 
+/* Elements first to last - 1 of a staged output, between memory and scratch. */
+static void fetch(const group_run *run, const fg_staged *s, char *at, int64_t first, int64_t last) {
+    if (first < last)
+        memcpy(at + first * s->item, (const char *)run->base[s->buffer] + first * s->item,
+               (size_t)((last - first) * s->item));
+}
+
+static void move_staged(const group_run *run, char *scratch, int64_t start, int out) {
+    const fg_group *g = run->group;
+    for (int i = 0; i < g->n_staged; i++) {
+        const fg_staged *s = &g->staged[i];
+        char *at = scratch + s->offset - (start + s->shift) * s->item; /* of element 0 */
+        const int64_t low = start + s->shift, high = low + g->tile;
+        const int64_t first = low > 0 ? low : 0, last = high < s->size ? high : s->size;
+        if (!out) {
+            fetch(run, s, at, first, last < s->from ? last : s->from);
+            fetch(run, s, at, first > s->to ? first : s->to, last);
+        } else if (first < last) {
+            char *to = (char *)run->base[s->buffer] + first * s->item;
+            if (run->away[i])
+                run->away[i](last - first, at + first * s->item, to);
+            else
+                memcpy(to, at + first * s->item, (size_t)((last - first) * s->item));
+        }
+    }
+}
+
 static void run_tile(const group_run *run, char *scratch, int64_t start, stack *sums) {
     const fg_group *g = run->group;
+    move_staged(run, scratch, start, 0);
     for (const fg_part *part = g->parts + g->n_before, *end = part + g->n_tiled; part < end; part++) {
         const fg_call *call = part->call;
         const int64_t low = start + part->low, high = start + g->tile + part->high;
@@ -68,6 +99,7 @@ static void run_tile(const group_run *run, char *scratch, int64_t start, stack *
         if (part->sum >= 0)
             push(&sums[part->sum], call);
     }
+    move_staged(run, scratch, start, 1);
 }
 
 static void work_on_units(void *context, int worker) {
@@ -77,8 +109,10 @@ static void work_on_units(void *context, int worker) {
     stack sums[FG_MOST_SUMS];
     for (;;) {
         const int64_t unit = atomic_fetch_add(&run->next, 1);
-        if (unit >= g->n_units)
+        if (unit >= g->n_units) {
+            atomic_thread_fence(memory_order_seq_cst); /* stores past the caches have arrived */
             return;
+        }
         for (int i = 0; i < g->n_sums; i++)
             sums[i].count = sums[i].depth = 0;
         for (int64_t t = 0; t < g->unit; t++) {
@@ -102,6 +136,11 @@ void fg_tiles_run(const fg_group *g, void *const *base, fg_watch *watch, int wor
     group_run run = {.group = g, .base = base, .watch = watch, .looks = worker == 0};
     for (int i = 0; i < g->n_before; i++)
         fg_call_run(g->parts[i].call, base);
+    for (int i = 0; i < g->n_staged; i++) { /* what the system has to clear first stands in the caches already */
+        const fg_staged *s = &g->staged[i];
+        if (!fg_is_new((char *)base[s->buffer] + s->size / 2 * s->item))
+            run.away[i] = fg_active_kernels()->away[s->dtype];
+    }
     fg_parallel(fg_workers_for(g->cost, g->n_units), work_on_units, &run, worker == 0 ? watch : NULL);
     if (watch && atomic_load(&watch->cancelled))
         return;

@@ -27,6 +27,8 @@ struct fg_part {
     int sum;                           /* number of the reduction, or -1 */
 };
 
+extern int64_t fg_least_staged; /* bytes of an output that is staged; tests lower it */
+
 /* Finds the groups of a plan for `n_lanes`; a plan of small calls has none and needs no memory. */
 FG_CHECKED fg_status fg_tiles_find(const fg_program *program, int64_t n_lanes, fg_plan *plan, fg_error *error);
 

@@ -125,6 +125,16 @@ FG_INLINE vf32 at_least_f32(vf32 x, float limit) {
     FG_BODY(vf32, FG_X86(max_ps)(splat_f32(limit), x), vmaxq_f32(splat_f32(limit), x), x[i] < limit ? limit : x[i]);
 }
 
+/* A vector to a place aligned to its size, past the caches: a line that is written whole is not read before. Others see
+ * such stores in order only after a fence, which is the caller's. */
+#if defined(FG_X86)
+FG_INLINE void stream_f64(double *p, vf64 v) { FG_X86(stream_pd)(p, v); }
+FG_INLINE void stream_f32(float *p, vf32 v) { FG_X86(stream_ps)(p, v); }
+#else
+FG_INLINE void stream_f64(double *p, vf64 v) { memcpy(p, &v, sizeof v); }
+FG_INLINE void stream_f32(float *p, vf32 v) { memcpy(p, &v, sizeof v); }
+#endif
+
 /* whether the mask, of doubles or of floats, is set in any lane */
 FG_INLINE int any_f64(vi64 m) {
 #if defined(__AVX512F__)

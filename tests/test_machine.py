@@ -110,3 +110,96 @@ def test_the_floating_environment_is_untouched():
     fg.minimize(lambda x: np.sum(x**2), [1.0], maxiter=10)
     assert x[0] * x[1] != 0
     assert float("5e-324") * 1.0 != 0
+
+
+# ---- memory of large results
+
+
+def sum_of_squares(x):
+    return np.sum(x * x)
+
+
+def test_large_results_are_arrays_like_any_other():
+    x = np.arange(1_200_000.0)
+    gradient = fg.grad(sum_of_squares)
+    gradient(x)
+    first = gradient(x)
+    np.testing.assert_array_equal(first, 2 * x)
+    assert first.flags.owndata
+    assert first.flags.writeable
+    assert first.ctypes.data % 64 == 0
+    kept = first[5:10]
+    del first
+    np.testing.assert_array_equal(kept, 2 * x[5:10])
+    other = gradient(x)
+    np.testing.assert_array_equal(kept, 2 * x[5:10])
+    other.resize(10, refcheck=False)
+    np.testing.assert_array_equal(other, 2 * x[:10])
+    other.resize(1_300_000, refcheck=False)
+    np.testing.assert_array_equal(other[:10], 2 * x[:10])
+    assert not other[10:].any()
+
+
+def test_freed_results_leave_their_memory_to_the_next_until_it_is_released():
+    X = np.ones((60_000, 10))
+    batch = fg.vmap(fg.grad(sum_of_squares))
+    fg.release_memory()
+    place = batch(X).ctypes.data
+    kept = _core.kept_memory()
+    assert kept >= X.nbytes
+    for _ in range(20):
+        again = batch(X)
+        assert again.ctypes.data == place
+        assert _core.kept_memory() < kept
+        np.testing.assert_array_equal(again, 2 * X)
+        del again
+        assert _core.kept_memory() == kept
+    assert fg.release_memory() == kept
+    assert _core.kept_memory() == 0
+
+
+def test_what_is_kept_is_bounded():
+    gradient = fg.grad(sum_of_squares)
+    for n in (600_000, 700_000, 800_000, 900_000, 1_000_000, 5_000_000, 15_000_000, 600_000):
+        gradient(np.ones(n))
+        assert _core.kept_memory() <= 256 << 20
+    fg.release_memory()
+
+
+FORKING = """import os
+import numpy as np
+import fastgrad as fg
+x = np.arange(1_000_000.0)
+gradient = fg.grad(lambda x: np.sum(x * x))
+held = gradient(x)
+gradient(x)
+child = os.fork()
+if child == 0:
+    again = gradient(x)
+    fine = np.array_equal(again, 2 * x) and np.array_equal(held, 2 * x)
+    again[:] = 0
+    del again, held
+    fg.release_memory()
+    os._exit(0 if fine else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert np.array_equal(held, 2 * x) and np.array_equal(gradient(x), 2 * x)
+"""
+
+
+def test_a_forked_child_uses_and_frees_what_its_parent_kept():
+    result = in_fresh_process(FORKING)
+    assert result.returncode == 0, result.stderr
+
+
+def test_threads_share_what_is_kept():
+    from concurrent.futures import ThreadPoolExecutor
+
+    gradient = fg.grad(sum_of_squares)
+
+    def right(k):
+        x = np.full(600_000 + 300_000 * (k % 2), float(k))
+        return all(np.array_equal(gradient(x), 2 * x) for _ in range(3))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(right, range(12)))
+    fg.release_memory()

@@ -14,6 +14,11 @@ cdef extern from "fastgrad.h" nogil:
 
     int64_t fg_live_bytes()
     int64_t fg_live_blocks()
+    void *fg_result_alloc(size_t bytes)
+    size_t fg_result_bytes(const void *result)
+    void fg_result_free(void *result)
+    int64_t fg_kept_bytes()
+    int64_t fg_release_memory()
 
     fg_status fg_select_isa(const char *name, fg_error *error)
     const char *fg_current_isa()

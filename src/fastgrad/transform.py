@@ -145,7 +145,7 @@ class Transform(_core.Function):
         self.remember(runner)
         results = [(call.batch_shape + shape, dtype) for shape, dtype in runner.results]
         target = Target(out, results, runner.structure, call.inputs) if out is not None else None
-        outputs = target.arrays if target else [np.empty(*result) for result in results]
+        outputs = target.arrays if target else [_core.empty(*result) for result in results]
         if call.batch_shape:
             runner.program.run_batch(call.batch_shape[0], call.inputs, outputs)
         else:

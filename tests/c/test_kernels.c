@@ -279,9 +279,19 @@ static void rows_become_lanes_and_back(const fg_kernels *kernels, int dtype, int
     for (int64_t i = 0; i < whole; i++)
         right &= get(lanes, dtype, i) == (i % n_lanes < n ? (double)(1 + i % n_lanes * size + i / n_lanes) : -1);
     CHECK(right);
+    const int64_t by = (n + size) % 17; /* past the caches, to anywhere in a cache line */
+    char *away = exactly(n * size + by, dtype), *to = away + (size_t)by * item_size(dtype);
+    kernels->lanes_away[dtype](n, size, n_lanes, lanes, to);
+    CHECK(same_numbers(rows, to, dtype, n * size));
+    memset(away, 0, (size_t)(n * size + by) * item_size(dtype));
+    kernels->away[dtype](n * size, rows, to);
+    CHECK(same_numbers(rows, to, dtype, n * size));
+    for (int64_t i = 0; i < by; i++)
+        CHECK(get(away, dtype, i) == 0);
     free(rows);
     free(lanes);
     free(back);
+    free(away);
 }
 
 /* Each neighbour gets the bits it would get alone, or on a stride of its own, and nothing past the last is touched. */

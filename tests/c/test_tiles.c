@@ -5,7 +5,7 @@
 #include "check.h"
 #include "machine.h"
 
-static int64_t n_programs, n_groups, n_tiled;
+static int64_t n_programs, n_groups, n_tiled, n_staged;
 static const int threads[] = {1, 2, 3, 8};
 
 /* ---- running both ways ----------------------------------------------------------------------------------- */
@@ -19,7 +19,7 @@ static void run_plainly(const fg_program *p, arrays *a) {
         !CHECK(fg_workspace_create(p, 1, uniform, inputs_of(a), a->out, &w, NULL) == FG_OK))
         return;
     for (int64_t i = 0; i < plan.n_groups; i++)
-        n_tiled += plan.groups[i].n_tiled;
+        n_tiled += plan.groups[i].n_tiled, n_staged += plan.groups[i].n_staged;
     n_groups += plan.n_groups;
     plan.n_groups = 0;
     for (int64_t i = 0; i < p->n_inputs; i++)
@@ -241,18 +241,25 @@ static void a_poll_stops_between_tiles(void) {
 /* With numbers: how many random programs, from which seed. */
 int main(int argc, char **argv) {
     const int n = argc > 1 ? atoi(argv[1]) : 400;
+    const int64_t large = fg_least_staged;
     rng r = {argc > 2 ? (uint64_t)atoll(argv[2]) : 11};
     for (int isa = 0; fg_isa_name(isa); isa++) {
         CHECK(fg_select_isa(fg_isa_name(isa), NULL) == FG_OK);
         stencils_are_one_group();
         tiles_are_right();
-        for (int i = 0; i < n; i++)
+        for (int i = 0; i < n; i++) {
+            fg_least_staged = i % 2 ? large : 0;
             random_programs(&r, i % 3);
+        }
+        fg_least_staged = 0;
+        stencils_are_one_group();
+        tiles_are_right();
+        fg_least_staged = large;
     }
     a_poll_stops_between_tiles();
-    CHECK(n_groups > n_programs / 4 && n_tiled > n_groups);
-    fprintf(stderr, "%lld programs, %lld groups, %lld calls on tiles\n", (long long)n_programs, (long long)n_groups,
-            (long long)n_tiled);
+    CHECK(n_groups > n_programs / 4 && n_tiled > n_groups && n_staged > n_groups / 8);
+    fprintf(stderr, "%lld programs, %lld groups, %lld calls on tiles, %lld staged outputs\n", (long long)n_programs,
+            (long long)n_groups, (long long)n_tiled, (long long)n_staged);
     CHECK(fg_live_blocks() == 0);
     return check_result();
 }
