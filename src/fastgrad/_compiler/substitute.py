@@ -28,7 +28,7 @@ from .standins import BUILTINS, CALLED, NUMPY_CALLED, stand_in
 from .trace import Traced
 from .trace import trace as trace_as_it_is
 
-NOT_SUBSTITUTED = frozenset(sys.stdlib_module_names - {"__main__"}) | {"numpy", "scipy", "fastgrad"}
+NOT_SUBSTITUTED = frozenset(sys.stdlib_module_names - {"__main__"}) | {"numpy", "fastgrad"}
 MARK = "<fastgrad>"  # a name no program can have, in the globals of a copy
 SHADOW = "<shadow of>"
 MOST_SCANNED = 1000  # longer lists are taken to hold data, not functions
