@@ -40,14 +40,14 @@ ONE = {
     "log_ndtr": (np.concatenate([ANY, [-40.0, -8.0, 8.0]]), log_phi),
     "expm1": (ANY, mp.expm1),
     "log1p": (POSITIVE, mp.log1p),
+    "cosm1": (ANY, lambda x: mp.cos(x) - 1),
+    "exprel": (ANY, lambda x: mp.expm1(x) / x),
     "exp10": (ANY, lambda x: mpmath.mpf(10) ** x),
 }
 TWO = {
     "beta": (POSITIVE, POSITIVE[::-1] / 3, mp.beta),
     "betaln": (POSITIVE, POSITIVE[::-1] / 3, lambda a, b: mp.loggamma(a) + mp.loggamma(b) - mp.loggamma(a + b)),
     "poch": (POSITIVE, POSITIVE[::-1] / 3, mp.rf),
-    "cosm1": (ANY, lambda x: mp.cos(x) - 1),
-    "exprel": (ANY, lambda x: mp.expm1(x) / x),
     "xlogy": (ANY, POSITIVE, lambda x, y: x * mp.log(y)),
     "xlog1py": (ANY, POSITIVE, lambda x, y: x * mp.log1p(y)),
     "rel_entr": (POSITIVE, POSITIVE[::-1], lambda x, y: x * mp.log(x / y)),
