@@ -64,10 +64,16 @@ def examine(program: Program) -> Outcome:
         return Outcome(program, "failed", f"{type(error).__name__}: {error}")
     if not abs(value - expected) <= VALUE * max(1.0, abs(expected)):
         return Outcome(program, "value", f"{value!r}, where Python gives {expected!r}")
-    check = fg.check_grad(fun, x0, rtol=1e-5, atol=1e-7)
+    try:
+        check: Any = fg.check_grad(fun, x0, rtol=1e-5, atol=1e-7)
+    except (ArithmeticError, ValueError) as error:  # a step of the differences leaves the domain
+        check = None
+        detail = f"{type(error).__name__}: {error}"
+    else:
+        detail = str(check)
     if check or _agrees_closely(fun, x0, gradient):
         return Outcome(program, "right")
-    return Outcome(program, "gradient", str(check))
+    return Outcome(program, "gradient", detail)
 
 
 def _agrees_closely(fun: Callable[..., Any], x0: np.ndarray, gradient: np.ndarray) -> bool:
@@ -75,7 +81,7 @@ def _agrees_closely(fun: Callable[..., Any], x0: np.ndarray, gradient: np.ndarra
     scale, as far as the machine has that precision."""
     if np.finfo(np.longdouble).eps > 1e-18:
         return False
-    for step in (1e-9, 1e-11, 1e-13):
+    for step in (1e-6, 1e-9, 1e-11, 1e-13, 1e-14):
         found = np.empty(x0.shape)
         for i in np.ndindex(x0.shape):
             width = np.longdouble(step * max(abs(x0[i]), 0.1))
@@ -83,7 +89,7 @@ def _agrees_closely(fun: Callable[..., Any], x0: np.ndarray, gradient: np.ndarra
             above[i] += width
             below[i] -= width
             found[i] = (fun(above) - fun(below)) / (above[i] - below[i])
-        if np.all(np.abs(found - gradient) <= 1e-4 * np.max(np.abs(gradient)) + 1e-7):
+        if np.all(np.abs(found - gradient) <= 1e-3 * np.max(np.abs(gradient)) + 1e-7):
             return True
     return False
 

@@ -131,8 +131,13 @@ def uqtestfuns() -> list[Program]:
         with contextlib.suppress(Exception):
             function = getattr(module, name)()
             x0 = np.asarray(function.prob_input.get_sample(1), float)
-            found.append(Program("uqtestfuns", name, lambda x, f=function: np.sum(f(x)), x0))
+            found.append(Program("uqtestfuns", name, lambda x, f=function: np.sum(_unchecked(f, x)), x0))
     return found
+
+
+def _unchecked(function: Any, x: Any) -> Any:
+    """Without the check that the point is of the domain, which ends in an exception or not."""
+    return function._evaluate(x, **(function._parameters or {}))
 
 
 def salib() -> list[Program]:
@@ -257,7 +262,7 @@ def scipy() -> list[Program]:
     optimize, linalg = importlib.import_module("scipy.optimize"), importlib.import_module("scipy.linalg")
     special, distance = importlib.import_module("scipy.special"), importlib.import_module("scipy.spatial.distance")
     stats, integrate = importlib.import_module("scipy.stats"), importlib.import_module("scipy.integrate")
-    other, x0 = np.array([0.3, 0.9, 0.1, 0.6]), np.array([0.5, 0.2, 0.8, 0.4])
+    other, x0 = np.array([0.35, 0.9, 0.15, 0.6]), np.array([0.5, 0.2, 0.8, 0.4])
     A = np.diag([2.0, 1.5, 1.0, 3.0]) + 0.1
     names = ("cosine", "euclidean", "sqeuclidean", "cityblock", "chebyshev", "canberra", "braycurtis", "correlation")
     functions: dict[str, Callable[[Any], Any]] = {
@@ -275,7 +280,7 @@ def scipy() -> list[Program]:
         "entropy": stats.entropy,
         "skew": stats.skew,
         "kurtosis": stats.kurtosis,
-        **{name: lambda x, f=getattr(distance, name): f(x, other) for name in names},
+        **{name: lambda x, name=name: getattr(distance, name)(x, other) for name in names},
     }
     return [Program("scipy", name, fun, x0) for name, fun in functions.items()]
 

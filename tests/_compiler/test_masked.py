@@ -88,7 +88,9 @@ def test_masks_as_others_write_them(fun):
 
 
 def test_what_is_left_out_contributes_nothing():
-    np.testing.assert_array_equal(fg.grad(lambda x: np.sum(np.sqrt(x[x > 0])))(np.array([4.0, 0.0, -1.0])), [0.25, 0, 0])
+    np.testing.assert_array_equal(
+        fg.grad(lambda x: np.sum(np.sqrt(x[x > 0])))(np.array([4.0, 0.0, -1.0])), [0.25, 0, 0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_whole_numbers_are_truncated_and_have_derivative_zero():
 
     value, gradient = fg.value_and_grad(fun)(X)
     assert value == fun(X)
-    np.testing.assert_allclose(gradient, X.astype(int) + [2, -1, 2, 0, 0])
+    np.testing.assert_allclose(gradient, X.astype(int) + np.array([2, -1, 2, 0, 0]))
 
 
 def test_questions_about_memory_and_device():

@@ -40,8 +40,12 @@ FUNCTIONS = {
     "distances": lambda p: scipy.spatial.distance.cosine(p, T[:3]) + scipy.spatial.distance.euclidean(p, T[1:]),
     "constants": lambda p: np.sum(scipy.constants.convert_temperature(p, "C", "F") ** 2),
     "norm": lambda p: scipy.linalg.norm(p) + scipy.linalg.norm(np.outer(p, T), "fro", check_finite=False),
-    "systems": lambda p: np.sum(scipy.linalg.solve(A + np.diag(p), p) + scipy.linalg.inv(A * p)) + scipy.linalg.det(A * p),
-    "factors": lambda p: np.sum(scipy.linalg.cholesky(A + np.diag(p)) + 2 * scipy.linalg.cholesky(A * p[0], lower=True)),
+    "systems": lambda p: (
+        np.sum(scipy.linalg.solve(A + np.diag(p), p) + scipy.linalg.inv(A * p)) + scipy.linalg.det(A * p)
+    ),
+    "factors": lambda p: np.sum(
+        scipy.linalg.cholesky(A + np.diag(p)) + 2 * scipy.linalg.cholesky(A * p[0], lower=True)
+    ),
     "eigenvalues": lambda p: np.sum(scipy.linalg.eigvalsh(A + np.outer(p, p)) ** 3 + scipy.linalg.eigh(A * p[1])[0]),
 }
 

@@ -152,7 +152,7 @@ class Masked(np.lib.mixins.NDArrayOperatorsMixin):
     def __float__(self) -> float:
         return self._refuse("a number")
 
-    __int__ = __index__ = __float__  # type: ignore[assignment]
+    __int__ = __index__ = __float__
 
 
 class Places(Masked):
@@ -227,7 +227,9 @@ def _shares_memory(a: Any, b: Any, max_work: Any = None) -> bool:
     """Whether one is a view of the other, or both are of a third; it does not tell disjoint views."""
     if type(a) is not type(b):
         return False
-    return a._root() is b._root() or (a._place is not None and b._place is not None and a._place.memory is b._place.memory)
+    return a._root() is b._root() or (
+        a._place is not None and b._place is not None and a._place.memory is b._place.memory
+    )
 
 
 # functions of NumPy that need the arrays, not only their values

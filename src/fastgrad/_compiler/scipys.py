@@ -155,7 +155,9 @@ def on_arrays(function: Callable[..., Any], real: Callable[..., Any]) -> Callabl
         try:
             bound = inspect.signature(function).bind(*given, **options)
         except TypeError as error:
-            raise trace_error(f"scipy.linalg.{real.__name__}: {error} where an array is traced", "leave it out") from None
+            raise trace_error(
+                f"scipy.linalg.{real.__name__}: {error} where an array is traced", "leave it out"
+            ) from None
         return function(*bound.args, **bound.kwargs)
 
     return stands_in

@@ -197,9 +197,15 @@ _SAME_IN_NUMPY = ("expm1", "log1p", "cbrt", "exp2")
 UFUNCS_OF_SCIPY: dict[str, Callable[..., Node]] = {
     **{name: functools.partial(elementwise, op) for name, op in _OPERATIONS.items()},
     **{name: UFUNCS[getattr(np, name)] for name in _SAME_IN_NUMPY if getattr(np, name) in UFUNCS},
-    **{f.__name__: f for f in (log_expit, logit, gamma, betaln, beta, poch, cosm1, exprel, xlogy, xlog1py, entr, rel_entr, kl_div)},
+    **{
+        f.__name__: f
+        for f in (log_expit, logit, gamma, betaln, beta, poch, cosm1, exprel, xlogy, xlog1py, entr, rel_entr, kl_div)
+    },
     **{f.__name__: f for f in (ndtr, log_ndtr, huber, pseudo_huber)},
-    "_zeta": zeta, "_beta_pdf": beta_density, "_binom_pmf": binomial, "_nbinom_pmf": negative_binomial,
+    "_zeta": zeta,
+    "_beta_pdf": beta_density,
+    "_binom_pmf": binomial,
+    "_nbinom_pmf": negative_binomial,
     "exp10": lambda x: power(10.0, x),
 }
 FUNCTIONS_OF_SCIPY: dict[str, Callable[..., Node]] = {

@@ -371,6 +371,23 @@ CALLED: dict[Any, Callable[..., Any]] = {
     float: _float, int: _int, type: _type,
     **{kind: _scalar(kind) for kind in (np.float64, np.float32, np.int64, np.int32)},
 }  # fmt: skip
+
+
+def _called_anywhere(kind: Any) -> Any:
+    """A type of NumPy's that is the same in every respect, but calls its stand-in: for `dtype` in ``dtype(x)``."""
+    meta: Any = type(
+        "meta", (type,), {
+            "__call__": lambda cls, *args: CALLED[kind](*args),
+            "__eq__": lambda cls, other: other is cls or other is kind,
+            "__hash__": lambda cls: hash(kind),
+            "__instancecheck__": lambda cls, value: isinstance(value, kind),
+            "__subclasscheck__": lambda cls, other: issubclass(other, kind),
+        },
+    )  # fmt: skip
+    return meta(kind.__name__, (kind,), {"__module__": kind.__module__, "__slots__": ()})
+
+
+PASSED: dict[Any, Any] = {kind: _called_anywhere(kind) for kind in (np.float64, np.float32)}
 NAMES_CALLED = ("float64", "float32", "double", "single", "int64", "int32", "int_", "intp")  # of NumPy
 
 _KNOWN: dict[Any, Any] = {

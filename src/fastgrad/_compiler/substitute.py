@@ -15,6 +15,7 @@ import dis
 import functools
 import operator
 import sys
+import threading
 import types
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -24,13 +25,20 @@ import numpy as np
 from . import tree
 from .filled import FilledArray, filled, has_traced, lowered, raw_of
 from .graph import Builder, Graph
-from .standins import BUILTINS, CALLED, NAMES_CALLED, NUMPY_CALLED, stand_in
+from .standins import BUILTINS, CALLED, NAMES_CALLED, NUMPY_CALLED, PASSED, stand_in
 from .trace import Traced
 from .trace import trace as trace_as_it_is
 
 NOT_SUBSTITUTED = frozenset(sys.stdlib_module_names - {"__main__"}) | {"numpy", "scipy", "fastgrad"}
 # of SciPy's Python what can be copied like the user's; elsewhere it is C soon
-SCIPYS = ("scipy._lib", "scipy.constants", "scipy.integrate._quadrature", "scipy.spatial.distance", "scipy.special", "scipy.stats")
+SCIPYS = (
+    "scipy._lib",
+    "scipy.constants",
+    "scipy.integrate._quadrature",
+    "scipy.spatial.distance",
+    "scipy.special",
+    "scipy.stats",
+)
 SCIPYS_ALONE = frozenset(["scipy.optimize._optimize.rosen"])  # functions
 MARK = "<fastgrad>"  # a name no program can have, in the globals of a copy
 SHADOW = "<shadow of>"
@@ -197,7 +205,7 @@ class Copies:
         if kind is np.vectorize:
             return stand_in(np.vectorize)(self.of(value.pyfunc))
         if isinstance(value, type):
-            return self._class(value) if _is_users(value.__module__) else value
+            return self._class(value) if _is_users(value.__module__) else PASSED.get(value, value)
         if callable(value) or isinstance(value, types.ModuleType):
             replaced = stand_in(value)
             if replaced is not value:
@@ -517,12 +525,23 @@ def _meta(meta: type) -> Any:
             vars(cls)[MARK].instances.append(made)
         return made
 
+    def is_subclass(cls: Any, kind: Any) -> bool:
+        question = (threading.get_ident(), cls)
+        if question in asked:  # an abstract base asks its subclasses, the copy among them
+            return False
+        asked.add(question)
+        try:
+            return issubclass(kind, vars(cls)[SHADOW])
+        finally:
+            asked.discard(question)
+
+    asked: set[Any] = set()
     return type(meta)(
         meta.__name__, (meta,), {
             MARK: True,
             "__call__": made_instance,
             "__instancecheck__": lambda cls, value: isinstance(value, vars(cls)[SHADOW]),
-            "__subclasscheck__": lambda cls, kind: issubclass(kind, vars(cls)[SHADOW]),
+            "__subclasscheck__": is_subclass,
             "__eq__": lambda cls, other: other is cls or other is vars(cls)[SHADOW],
             "__hash__": lambda cls: hash(vars(cls)[SHADOW]),
         },

@@ -7,7 +7,6 @@ of them means stands in surface.py; here are the wrapping and the errors for wha
 from __future__ import annotations
 
 import functools
-import inspect
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +22,7 @@ from .graph import FLOAT32, FLOAT64, Builder, Graph, Node, Shape, ancestors
 from .layout import broadcast_to, index, is_basic
 from .masked import OF_ARRAYS, Masked, assigned, is_mask, key_of, places
 from .memory import Place, new_place, transposed, unclear_layout
-from .operands import FUNCTIONS, NO_VALUE, stacked, truth
+from .operands import FUNCTIONS, check_options, name_of, parameters_of, stacked, truth
 from .paths import Results, all_ways, answer
 from .special import UFUNCS_OF_SCIPY, is_scipys
 from .surface import CURES, METHOD_CURES, METHODS, RESHAPED, UFUNC_METHODS, UFUNCS, VIEWS, with_dtype
@@ -327,7 +326,7 @@ class Traced:
             options.setdefault("axis", 0)
         elif options and method in ("__call__", "outer"):
             dtype = options.pop("dtype", None)
-            _check_options(ufunc.__name__, options, ())
+            check_options(ufunc.__name__, options, ())
             options = {}
             if dtype is not None:
                 function = with_dtype(function, dtype)
@@ -457,7 +456,7 @@ def call(
 ) -> Any:
     """A function of nodes, applied to traced arrays; `how` NumPy makes the result of a real array, for views."""
     if options:
-        options = _check_options(_name(function), options, _parameters(function))
+        options = check_options(name_of(function), options, parameters_of(function))
         options = {key: _unwrap(value) for key, value in options.items()}
     result = function(*[_unwrap(value) for value in args], **(options or {}))
     if type(result) is Node:
@@ -499,28 +498,6 @@ def _unwrap(value: Any) -> Any:
     if callable(value) and not isinstance(value, type):  # for np.piecewise and its like
         return lambda *args, **options: _unwrap(value(*[_wrap(x, FOREIGN) for x in args], **options))
     return value  # a traced bound of a slice reports itself through __index__
-
-
-_PARAMETERS: dict[Any, frozenset[str]] = {}
-
-
-def _parameters(function: Callable[..., Any]) -> frozenset[str]:
-    known = _PARAMETERS.get(function)
-    if known is None:
-        known = _PARAMETERS[function] = frozenset(inspect.signature(function).parameters)
-    return known
-
-
-def _name(function: Callable[..., Any]) -> str:
-    return getattr(function, "__name__", "").strip("_<>") or "the function"
-
-
-def _check_options(name: str, options: dict[str, Any], known: Any) -> dict[str, Any]:
-    """`options` without those left at None; TraceError for one that is not known."""
-    for key in [key for key in options if key not in known and "options" not in known]:
-        if options[key] is not None and options[key] is not NO_VALUE:
-            raise trace_error(f"the option {key}= of {name} cannot be traced", "leave it out")
-    return {key: value for key, value in options.items() if key in known or "options" in known}
 
 
 # ---- operators and methods, entered into the class from tables
