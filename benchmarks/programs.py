@@ -1,7 +1,7 @@
 """Functions that others wrote, taken from installed packages as they are, for `coverage`.
 
-The rule of selection: every public function of the modules named here that gives a finite number at a random point of its
-domain. Where a package names the domain (bounds, distributions of inputs) the point is drawn there, else near 1. An
+The rule of selection: every public function of the modules named here that gives a finite number at a random point of
+its domain. Where a package names the domain (bounds, distributions of inputs) the point is drawn there, else near 1. An
 array of results is summed.
 """
 

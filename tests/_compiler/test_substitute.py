@@ -956,7 +956,7 @@ def swallowed_number(x):
 
 @pytest.mark.parametrize(("fun", "message"), [
     (outside, "from outside"), (into_argument, "x.copy()"), (integers, "float"), (branch, "np.where"),
-    (swallowed, "complex"), (swallowed_number, "complex"),
+    (swallowed, "integer"), (swallowed_number, "complex"),
 ], ids=lambda x: getattr(x, "__name__", ""))  # fmt: skip
 def test_errors_name_the_users_line(fun, message):
     with pytest.raises(TraceError, match=message) as caught:

@@ -416,7 +416,7 @@ class Traced:
         raise trace_error(
             f"a traced array of shape {self.shape} would have to become a Python {kind}",
             cure,
-            is_numpys=self.size != 1 or kind == "integer",
+            is_numpys=self.size != 1,
         )
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
