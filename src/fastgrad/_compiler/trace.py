@@ -107,6 +107,7 @@ def trace(
 
 
 SPLITS = frozenset({np.split, np.array_split, np.hsplit, np.vsplit, np.dsplit})  # give several views
+WHOLE = ("trunc", "floor", "ceil", "rint")  # what gives Python's integers
 _SCALARS: dict[str, type] = {"d": np.float64, "f": np.float32, "?": np.bool_}
 _threads = threading.local()
 
@@ -416,7 +417,7 @@ class Traced:
         raise trace_error(
             f"a traced array of shape {self.shape} would have to become a Python {kind}",
             cure,
-            is_numpys=self.size != 1,
+            is_numpys=self.size != 1 or (kind == "integer" and self._node.op not in WHOLE),
         )
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
