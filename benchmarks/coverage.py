@@ -187,18 +187,24 @@ def page(outcomes: Sequence[Outcome]) -> str:
     text = [
         "# Code that others wrote",
         "",
-        f"{total - len(failed)} of {total} functions from installed packages are traced and differentiated without a"
-        f" change. `python -m benchmarks.coverage` makes this page; the extra `coverage` names the packages.",
+        (
+            f"{total - len(failed)} of {total} functions from installed packages are traced and differentiated without a"
+            f" change. `python -m benchmarks.coverage` makes this page; the extra `coverage` names the packages."
+        ),
         "",
-        "*Selection.* Every public function of a module that gives a finite number at a random point of its domain: "
-        "test functions of optimisation and of sensitivity analysis, line shapes and models as functions of their "
-        "parameters, log densities, conversions of colours, properties of sea water, fluids and chemicals. "
-        "`benchmarks/programs.py` names the modules. Nothing is left out because it fails; "
-        f"{kinds['random']} functions that draw random numbers are not counted.",
+        (
+            "*Selection.* Every public function of a module that gives a finite number at a random point of its domain: "
+            "test functions of optimisation and of sensitivity analysis, line shapes and models as functions of their "
+            "parameters, log densities, conversions of colours, properties of sea water, fluids and chemicals. "
+            "`benchmarks/programs.py` names the modules. Nothing is left out because it fails; "
+            f"{kinds['random']} functions that draw random numbers are not counted."
+        ),
         "",
-        f"*Right* means: the value is that of Python within {VALUE:g} relative, and the gradient that of differences"
-        " (`fg.check_grad`), of smaller ones in extended precision where a function oscillates or jumps too fast for"
-        " those.",
+        (
+            f"*Right* means: the value is that of Python within {VALUE:g} relative, and the gradient that of differences"
+            " (`fg.check_grad`), of smaller ones in extended precision where a function oscillates or jumps too fast for"
+            " those."
+        ),
         "",
         table([HEADER, *rows(outcomes)]),
         "",

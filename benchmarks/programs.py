@@ -239,7 +239,7 @@ def colour() -> list[Program]:
 def scipy_stats() -> list[Program]:
     """Logarithms of densities, by the quantiles and by the shapes, location and scale."""
     stats = importlib.import_module("scipy.stats")
-    shapes_of = dict((a, b) for a, b in importlib.import_module("scipy.stats._distr_params").distcont if type(a) is str)
+    shapes_of = {a: b for a, b in importlib.import_module("scipy.stats._distr_params").distcont if type(a) is str}
     found = []
     for name in sorted(shapes_of):
         distribution, shapes = getattr(stats, name), np.array(shapes_of[name], float)
