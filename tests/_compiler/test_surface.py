@@ -292,6 +292,12 @@ def test_every_function_of_the_table_is_used_here():
     assert [name for function in surface.FUNCTIONS if (name := function.__name__) not in text] == []
 
 
+def test_questions_about_dtypes():
+    small = A.astype(np.float32)
+    agree(lambda x: x.astype(np.result_type(x, np.float32)) * (np.result_type(x, x) == x.dtype), A)
+    agree(lambda x: x * np.can_cast(np.float32, np.result_type(x > 0, x)), small)
+
+
 def test_shape_functions_that_numpy_answers_with_constants():
     agree(lambda x: np.empty_like(x) * 0 + x * np.iscomplexobj(x) + np.isrealobj(x) + np.real(x), A)
     agree(lambda x: (np.rot90(x), np.roll(x, 1, axis=0)), A)

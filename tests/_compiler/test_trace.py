@@ -3,6 +3,7 @@
 import copy
 import inspect
 import math
+import operator
 import pickle
 
 import numpy as np
@@ -176,12 +177,13 @@ ERRORS = [
     (lambda x: 1 if x > 0 else 2, TraceError, "np.where"),
     (lambda x: x > 0 and x < 1, TraceError, "np.any"),
     (lambda x: float(x[0]), TraceError, "drop float"),
-    (lambda x: int(x[0]), TraceError, "floating point"),
+    (lambda x: operator.index(x[0]), TraceError, "constant"),
     (lambda x: complex(x[0]), TraceError, "real numbers"),
     (lambda x: range(x[0]), TraceError, "x.shape"),
     (lambda x: [1, 2, 3][x[0]], TraceError, "x.shape"),
     (lambda x: x[: x[0]], TraceError, "constant"),
     (lambda x: math.sin(x[0]), TraceError, "np.sin"),
+    (lambda x: x.item(), ShapeError, "item"),
     (lambda x: np.array([x[0], x[1]]), TraceError, "np.stack"),
     (lambda x: np.array([x, x]), TraceError, "np.stack"),
     (lambda x: np.asarray(x), TraceError, "np.asarray"),
@@ -204,11 +206,11 @@ ERRORS = [
     (lambda x: np.sum(x, out=np.zeros(())), TraceError, "out="),
     (lambda x: np.exp(x, out=np.zeros(3)), TraceError, "y = y"),
     (lambda x: np.exp(x, where=np.array([True, False, True])), TraceError, "where="),
-    (lambda x: np.add(x, 1, dtype=int), TraceError, "int64"),
-    (lambda x: np.sum(x, dtype=int), TraceError, "int64"),
+    (lambda x: np.add(x, 1, dtype=complex), TraceError, "complex128"),
+    (lambda x: np.sum(x, dtype=complex), TraceError, "complex128"),
     (lambda x: x.sum(colour=3), TraceError, "colour="),
     (lambda x: x.reshape(3, order="A"), TraceError, "order="),
-    (lambda x: x.astype(int), TraceError, "int64"),
+    (lambda x: x.astype(complex), TraceError, "complex128"),
     (lambda x: np.where(x > 0), TraceError, "np.where"),
     (lambda x: x + np.ones(2), ShapeError, r"\(3,\) and \(2,\)"),
     (lambda x: x * x[:2], ShapeError, r"\(3,\) and \(2,\)"),

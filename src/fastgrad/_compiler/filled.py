@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import trace_error
+from .masked import Masked, assigned, key_of
 from .memory import Memory, Place
 
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
@@ -34,7 +35,7 @@ class FilledArray(np.ndarray):
 
     def __getitem__(self, key: Any) -> Any:
         raw, memory = raw_of(self), memory_of(self)
-        key = lowered(key)
+        key = key_of(lowered(key))
         if has_traced(key):
             return _as_traced(self, key)[key]
         found = memory.read(raw, key)
@@ -51,7 +52,7 @@ class FilledArray(np.ndarray):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         raw, memory = raw_of(self), memory_of(self)
-        key, value = lowered(key), lowered(value)
+        key, value = key_of(lowered(key)), lowered(value)
         traced = traced_in(value)
         if has_traced(key):
             _as_traced(self, key)[key] = value
@@ -151,7 +152,7 @@ def adopted_all(result: Any, sources: Any) -> Any:
     others = [x for x in sources if type(x) is np.ndarray]
     if type(result) in (list, tuple):
         return type(result)([adopted_all(x, sources) for x in result])
-    if others and isinstance(result, np.ndarray) and any(np.may_share_memory(result, x) for x in others):
+    if others and type(result) in (np.ndarray, FilledArray) and any(np.may_share_memory(result, x) for x in others):
         return result  # the caller's
     return adopted(result, memories)
 
@@ -229,7 +230,32 @@ def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -
     dst[...] = src if where is True else np.where(where, src, dst)
 
 
-WRITERS: dict[Any, Callable[..., None]] = {np.fill_diagonal: _fill_diagonal, np.put: _put, np.copyto: _copyto}
+def _place(arr: Any, mask: Any, vals: Any) -> None:
+    """Masked elements take the values in turn; of a traced mask, one value or those that the same mask picks."""
+    mask = lowered(mask)
+    if not has_traced(mask):
+        mask = np.asarray(mask, bool).reshape(arr.shape)
+        if mask.any():
+            arr[mask] = np.resize(lowered(vals), np.count_nonzero(mask))
+    elif type(vals) is Masked:
+        arr[...] = assigned(lowered(arr).ravel(), mask.ravel(), vals).reshape(arr.shape)
+    elif np.size(vals) == 1:
+        arr[...] = np.where(mask, np.reshape(vals, ()), arr)
+    else:
+        assigned(arr, mask, vals)  # tells what is wrong
+
+
+def _putmask(a: Any, mask: Any, values: Any) -> None:
+    """Masked elements take the values at their own places."""
+    if np.shape(values) != np.shape(a):
+        _place(a, mask, values)
+    else:
+        a[...] = np.where(mask, values, a)
+
+
+WRITERS: dict[Any, Callable[..., None]] = {
+    np.fill_diagonal: _fill_diagonal, np.put: _put, np.copyto: _copyto, np.place: _place, np.putmask: _putmask,
+}  # fmt: skip
 
 
 # ---- methods: of the array as it is at present

@@ -21,6 +21,7 @@ from .operands import (
     as_node,
     axes_of,
     common_shape,
+    elementwise,
     listed,
     numpy_function,
     one_axis,
@@ -195,6 +196,8 @@ def astype(
 ) -> Node:
     if np.dtype(dtype) == BOOL:
         return truth(a)
+    if np.dtype(dtype).kind in "iu":  # whole numbers, which stay floats; the derivative is 0
+        return elementwise("trunc", graph.cast(graph.truth_as_number(a), FLOAT64))
     if np.dtype(dtype) not in (FLOAT32, FLOAT64):
         raise trace_error(f"astype({np.dtype(dtype)}) has no derivative", "stay in float64 or float32")
     return graph.cast(graph.truth_as_number(a), np.dtype(dtype))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -174,6 +175,28 @@ def refuse(**options: Any) -> None:
     for name, value in options.items():
         if value is not None and value is not NO_VALUE:
             raise trace_error(f"the option {name}= cannot be traced", OPTION_CURES.get(name, "do without it"))
+
+
+_PARAMETERS: dict[Any, frozenset[str]] = {}
+
+
+def parameters_of(function: Callable[..., Any]) -> frozenset[str]:
+    known = _PARAMETERS.get(function)
+    if known is None:
+        known = _PARAMETERS[function] = frozenset(inspect.signature(function).parameters)
+    return known
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", "").strip("_<>") or "the function"
+
+
+def check_options(name: str, options: dict[str, Any], known: Any) -> dict[str, Any]:
+    """`options` without those left at None; TraceError for one that is not known."""
+    for key in [key for key in options if key not in known and "options" not in known]:
+        if options[key] is not None and options[key] is not NO_VALUE:
+            raise trace_error(f"the option {key}= of {name} cannot be traced", "leave it out")
+    return {key: value for key, value in options.items() if key in known or "options" in known}
 
 
 def axes_of(a: Node, axis: Any) -> tuple[int, ...]:

@@ -91,12 +91,6 @@ def compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Node:
     return moved(lambda numbers: np.compress(condition, numbers, axis), a)
 
 
-@numpy_function(np.extract)
-def extract(condition: Any, arr: Any) -> Node:
-    refuse_traced_index(condition)
-    return compress(np.ravel(condition), ravel(arr))
-
-
 @numpy_function(np.choose)
 def choose(a: Any, choices: Any, out: Any = None, mode: Any = "raise") -> Node:
     refuse(out=out)

@@ -20,6 +20,7 @@ from ..errors import trace_error
 from . import graph
 from .graph import Node
 from .operands import as_node, elementwise, operands
+from .products import horner
 from .reductions import max_, sum_
 from .surface import UFUNCS, power
 
@@ -51,6 +52,28 @@ def beta(a: Any, b: Any) -> Node:
     return graph.where(positive, graph.exp(betaln(a, b)), gamma(a) * gamma(b) / gamma(a + b))
 
 
+def poch(z: Any, m: Any) -> Node:
+    z, m = operands(z, m)
+    end = z + m
+    positive = elementwise("logical_and", graph.greater(z, 0.0), graph.greater(end, 0.0))
+    ratio = graph.exp(elementwise("gammaln", end) - elementwise("gammaln", z))
+    return graph.where(positive, ratio, gamma(end) / gamma(z))
+
+
+def cosm1(x: Any) -> Node:
+    sine = graph.sin(0.5 * as_node(x))
+    return -2.0 * sine * sine
+
+
+def exprel(x: Any) -> Node:
+    """(exp(x) - 1) / x; near 0 its series, whose derivatives of every order are right there."""
+    x = graph.truth_as_number(as_node(x))
+    is_near = graph.less(graph.absolute(x), 1.0)
+    series = horner([graph.filled(x, 1.0 / math.factorial(k + 1)) for k in range(18)][::-1], x)
+    ratio = elementwise("expm1", x) / graph.where(is_near, 1.0, x)
+    return graph.where(is_near, series, graph.where(graph.equal(x, math.inf), x, ratio))
+
+
 def _x_log(x: Any, y: Any, log: str, zero: float) -> Node:
     """x log(y), or x log1p(y): 0 for x = 0 whatever y is, with the derivative log(y) there where that is finite."""
     x, y = operands(x, y)
@@ -66,6 +89,24 @@ def xlogy(x: Any, y: Any) -> Node:
 
 def xlog1py(x: Any, y: Any) -> Node:
     return _x_log(x, y, "log1p", -1.0)
+
+
+def beta_density(x: Any, a: Any, b: Any) -> Node:
+    x, a, b = operands(x, a, b)
+    return graph.exp(xlogy(a - 1.0, x) + xlog1py(b - 1.0, -x) - betaln(a, b))
+
+
+def binomial(k: Any, n: Any, p: Any) -> Node:
+    """The probability of `k` successes among `n` trials."""
+    k, n, p = operands(k, n, p)
+    return graph.exp(xlogy(k, p) + xlog1py(n - k, -p) - betaln(k + 1.0, n - k + 1.0) - elementwise("log1p", n))
+
+
+def negative_binomial(k: Any, n: Any, p: Any) -> Node:
+    """The probability of `k` failures before the success number `n`."""
+    k, n, p = operands(k, n, p)
+    ways = elementwise("gammaln", n + k) - elementwise("gammaln", k + 1.0) - elementwise("gammaln", n)
+    return graph.exp(xlogy(n, p) + xlog1py(k, -p) + ways)
 
 
 def entr(x: Any) -> Node:
@@ -156,9 +197,15 @@ _SAME_IN_NUMPY = ("expm1", "log1p", "cbrt", "exp2")
 UFUNCS_OF_SCIPY: dict[str, Callable[..., Node]] = {
     **{name: functools.partial(elementwise, op) for name, op in _OPERATIONS.items()},
     **{name: UFUNCS[getattr(np, name)] for name in _SAME_IN_NUMPY if getattr(np, name) in UFUNCS},
-    **{f.__name__: f for f in (log_expit, logit, gamma, betaln, beta, xlogy, xlog1py, entr, rel_entr, kl_div)},
+    **{
+        f.__name__: f
+        for f in (log_expit, logit, gamma, betaln, beta, poch, cosm1, exprel, xlogy, xlog1py, entr, rel_entr, kl_div)
+    },
     **{f.__name__: f for f in (ndtr, log_ndtr, huber, pseudo_huber)},
     "_zeta": zeta,
+    "_beta_pdf": beta_density,
+    "_binom_pmf": binomial,
+    "_nbinom_pmf": negative_binomial,
     "exp10": lambda x: power(10.0, x),
 }
 FUNCTIONS_OF_SCIPY: dict[str, Callable[..., Node]] = {

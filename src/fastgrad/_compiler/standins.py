@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 
 from .filled import WRITERS, FilledArray, adopted_all, filled, has_traced, lowered, traced_in, written
+from .masked import Masked
 from .operands import FUNCTIONS
+from .scipys import of_scipy
 from .trace import Traced
 
-MODULES = ("numpy", "numpy.linalg", "math", "scipy", "scipy.special", "scipy.linalg")
+MODULES = ("numpy", "numpy.linalg", "math")
 
 
 class ModuleStandIn(types.ModuleType):
@@ -50,7 +52,7 @@ def stand_in(value: Any) -> Any:
         return known
     made = _made(value)
     if made is not value:
-        _KNOWN[value] = made
+        _KNOWN[value] = _KNOWN[made] = made
     return made
 
 
@@ -60,6 +62,8 @@ def _made(value: Any) -> Any:
         return ModuleStandIn(value) if is_ours else value
     if isinstance(value, np.ufunc):
         return UfuncStandIn(value)
+    if isinstance(value, types.FunctionType) and (found := of_scipy(value)):
+        return found
     home: Any = getattr(value, "__module__", None)
     is_function = callable(value) and not isinstance(value, type) and isinstance(home, str)
     if is_function and home.split(".")[0] == "numpy" and not home.startswith("numpy.random"):
@@ -82,7 +86,7 @@ def _recording(function: Callable[..., Any]) -> Callable[..., Any]:
         out = options.pop("out", None)
         if function in FUNCTIONS:
             result = traced.__array_function__(function, (), args, options)
-        else:
+        if function not in FUNCTIONS or result is NotImplemented:
             result = function(*args, **options)
         return result if out is None else written(out, result)
 
@@ -140,11 +144,13 @@ def as_traced(value: Any) -> Any:
 def _array(object: Any, dtype: Any = None, *, copy: Any = True, order: Any = "K", subok: bool = False,
            ndmin: int = 0, like: Any = None) -> Any:  # fmt: skip
     given, object = object, lowered(object)
+    if type(object) is Masked:
+        return object if dtype is None else object.astype(dtype)
     if not has_traced(object):
         return adopted_all(np.array(object, dtype, copy=copy, order=order, ndmin=ndmin), (given,))
     if type(object) is Traced:
         result = object
-        if copy:
+        if copy in (True, np._CopyMode.ALWAYS):
             result = Traced(object._node)
     else:
         result = as_traced(object)
@@ -156,7 +162,7 @@ def _array(object: Any, dtype: Any = None, *, copy: Any = True, order: Any = "K"
 
 def _asarray(a: Any, dtype: Any = None, order: Any = None, **options: Any) -> Any:
     lower = lowered(a)
-    if has_traced(lower):
+    if has_traced(lower) or type(lower) is Masked:
         return _array(lower, dtype, copy=bool(options.get("copy")))
     if type(a) is FilledArray and (dtype is None or np.dtype(dtype) == a.dtype) and order is None and not options:
         return a
@@ -325,6 +331,11 @@ def _float(x: Any = 0.0) -> Any:
     return x.astype(np.float64, copy=False) if type(x) is Traced else float(x)
 
 
+def _int(x: Any = 0, *base: Any) -> Any:
+    x = number(x)
+    return x.astype(np.int64) if type(x) is Traced else int(x, *base)
+
+
 def _type(*args: Any) -> Any:
     if len(args) == 1:
         kind = type(args[0])
@@ -363,8 +374,27 @@ BUILTINS: dict[str, Callable[..., Any]] = {
 }
 # types, which are replaced only where they are called: elsewhere they serve as types
 CALLED: dict[Any, Callable[..., Any]] = {
-    float: _float, type: _type, np.float64: _scalar(np.float64), np.float32: _scalar(np.float32),
+    float: _float, int: _int, type: _type,
+    **{kind: _scalar(kind) for kind in (np.float64, np.float32, np.int64, np.int32)},
 }  # fmt: skip
+
+
+def _called_anywhere(kind: Any) -> Any:
+    """A type of NumPy's that is the same in every respect, but calls its stand-in: for `dtype` in ``dtype(x)``."""
+    meta: Any = type(
+        "meta", (type,), {
+            "__call__": lambda cls, *args: CALLED[kind](*args),
+            "__eq__": lambda cls, other: other is cls or other is kind,
+            "__hash__": lambda cls: hash(kind),
+            "__instancecheck__": lambda cls, value: isinstance(value, kind),
+            "__subclasscheck__": lambda cls, other: issubclass(other, kind),
+        },
+    )  # fmt: skip
+    return meta(kind.__name__, (kind,), {"__module__": kind.__module__, "__slots__": ()})
+
+
+PASSED: dict[Any, Any] = {kind: _called_anywhere(kind) for kind in (np.float64, np.float32)}
+NAMES_CALLED = ("float64", "float32", "double", "single", "int64", "int32", "int_", "intp")  # of NumPy
 
 _KNOWN: dict[Any, Any] = {
     np.array: _array, np.asarray: _asarray, np.asanyarray: _asarray, np.asarray_chkfinite: _asarray,
@@ -380,5 +410,4 @@ _KNOWN: dict[Any, Any] = {
 }  # fmt: skip
 # np where a type of it is called, np.float64(x)
 NUMPY_CALLED = ModuleStandIn(np)
-vars(NUMPY_CALLED).update({kind.__name__: CALLED[kind] for kind in (np.float64, np.float32)})
-vars(NUMPY_CALLED).update(double=CALLED[np.float64], single=CALLED[np.float32])
+vars(NUMPY_CALLED).update({name: CALLED[kind] for name in NAMES_CALLED if (kind := getattr(np, name)) in CALLED})

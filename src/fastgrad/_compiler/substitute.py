@@ -15,6 +15,7 @@ import dis
 import functools
 import operator
 import sys
+import threading
 import types
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -24,11 +25,21 @@ import numpy as np
 from . import tree
 from .filled import FilledArray, filled, has_traced, lowered, raw_of
 from .graph import Builder, Graph
-from .standins import BUILTINS, CALLED, NUMPY_CALLED, stand_in
+from .standins import BUILTINS, CALLED, NAMES_CALLED, NUMPY_CALLED, PASSED, stand_in
 from .trace import Traced
 from .trace import trace as trace_as_it_is
 
 NOT_SUBSTITUTED = frozenset(sys.stdlib_module_names - {"__main__"}) | {"numpy", "scipy", "fastgrad"}
+# of SciPy's Python what can be copied like the user's; elsewhere it is C soon
+SCIPYS = (
+    "scipy._lib",
+    "scipy.constants",
+    "scipy.integrate._quadrature",
+    "scipy.spatial.distance",
+    "scipy.special",
+    "scipy.stats",
+)
+SCIPYS_ALONE = frozenset(["scipy.optimize._optimize.rosen"])  # functions
 MARK = "<fastgrad>"  # a name no program can have, in the globals of a copy
 SHADOW = "<shadow of>"
 MOST_SCANNED = 1000  # longer lists are taken to hold data, not functions
@@ -122,7 +133,7 @@ def called_name(name: str) -> str:
     return name + "()"
 
 
-_TYPE_NAMES = frozenset(["float", "type", "float64", "float32", "double", "single"])
+_TYPE_NAMES = frozenset(["float", "int", "type", *NAMES_CALLED])
 _ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD")
 _BINDS = frozenset([dis.opmap["STORE_GLOBAL"], dis.opmap["DELETE_GLOBAL"]])
 
@@ -172,7 +183,10 @@ class Copies:
         if kind is np.ndarray:
             return filled(value, is_foreign=True)
         if kind is types.FunctionType:
-            return self._function(value) if _is_users(value.__globals__.get("__name__")) else stand_in(value)
+            replaced = stand_in(value)
+            home = value.__globals__.get("__name__")
+            is_users = _is_users(home) or f"{home}.{value.__qualname__}" in SCIPYS_ALONE
+            return self._function(value) if is_users and replaced is value else replaced
         if kind is types.MethodType:
             function, owner = self.of(value.__func__), self.of(value.__self__)
             is_same = function is value.__func__ and owner is value.__self__
@@ -184,13 +198,14 @@ class Copies:
             return functools.partial(function, *args, **{key: self.of(x) for key, x in value.keywords.items()})
         if kind is types.ModuleType:
             replaced = stand_in(value)
-            return _UserModule(value, self) if replaced is value and _is_users(value.__name__) else replaced
+            is_users = _is_users(value.__name__) or value.__name__.partition(".")[0] == "scipy"
+            return _UserModule(value, self) if replaced is value and is_users else replaced
         if kind is _CACHED and hasattr(value, "__wrapped__"):  # traced values are no keys
             return self.of(value.__wrapped__)
         if kind is np.vectorize:
             return stand_in(np.vectorize)(self.of(value.pyfunc))
         if isinstance(value, type):
-            return self._class(value) if _is_users(value.__module__) else value
+            return self._class(value) if _is_users(value.__module__) else PASSED.get(value, value)
         if callable(value) or isinstance(value, types.ModuleType):
             replaced = stand_in(value)
             if replaced is not value:
@@ -257,7 +272,7 @@ class Copies:
         if self._builtins is None or theirs is not vars(builtins):
             own = {**theirs, "__import__": self._import}
             own.update({name: function for name, function in BUILTINS.items() if own.get(name) is vars(builtins)[name]})
-            own.update({called_name(kind.__name__): CALLED[kind] for kind in (float, type)})
+            own.update({called_name(kind.__name__): CALLED[kind] for kind in (float, int, type)})
             if theirs is not vars(builtins):
                 return own
             self._builtins = own
@@ -323,6 +338,8 @@ class Copies:
         shadow = self.of(kind)
         if shadow is kind:
             return value
+        if id(value) in self._known:  # made meanwhile: a function of the class refers to it
+            return self._known[id(value)][1]
         try:
             made = object.__new__(shadow)
         except TypeError:  # built on a class in C, whose state cannot be shared
@@ -345,6 +362,8 @@ class Copies:
         functions = {name: x for name, x in vars(kind).items() if isinstance(x, _OF_CLASSES)}
         bases = [self.of(base) for base in kind.__bases__ if base is not object]
         bases = [base for base in bases if SHADOW in vars(base)]
+        if id(kind) in self._known:  # made meanwhile: a function of a base refers to it
+            return self._known[id(kind)][1]
         body: dict[str, Any] = {
             SHADOW: kind, MARK: self, "__slots__": (), "__doc__": kind.__doc__,
             "__module__": kind.__module__, "__qualname__": kind.__qualname__,
@@ -462,8 +481,10 @@ _IN_PYTHON = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 
 
 def _is_users(module: Any) -> bool:
-    """Whether a module, by its name, belongs to the user: not to Python, NumPy, SciPy or fastgrad."""
-    return not isinstance(module, str) or module.partition(".")[0] not in NOT_SUBSTITUTED
+    """Whether a module, by its name, belongs to the user: not to Python, NumPy, SciPy's C or fastgrad."""
+    if not isinstance(module, str) or module.startswith(SCIPYS):
+        return True
+    return module.partition(".")[0] not in NOT_SUBSTITUTED
 
 
 def _slots(kind: type) -> list[tuple[str, Any]]:
@@ -504,12 +525,23 @@ def _meta(meta: type) -> Any:
             vars(cls)[MARK].instances.append(made)
         return made
 
+    def is_subclass(cls: Any, kind: Any) -> bool:
+        question = (threading.get_ident(), cls)
+        if question in asked:  # an abstract base asks its subclasses, the copy among them
+            return False
+        asked.add(question)
+        try:
+            return issubclass(kind, vars(cls)[SHADOW])
+        finally:
+            asked.discard(question)
+
+    asked: set[Any] = set()
     return type(meta)(
         meta.__name__, (meta,), {
             MARK: True,
             "__call__": made_instance,
             "__instancecheck__": lambda cls, value: isinstance(value, vars(cls)[SHADOW]),
-            "__subclasscheck__": lambda cls, kind: issubclass(kind, vars(cls)[SHADOW]),
+            "__subclasscheck__": is_subclass,
             "__eq__": lambda cls, other: other is cls or other is vars(cls)[SHADOW],
             "__hash__": lambda cls: hash(vars(cls)[SHADOW]),
         },

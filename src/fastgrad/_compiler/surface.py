@@ -38,6 +38,7 @@ from .layout import (
 )
 from .linalg import ACCUMULATIONS, argsort, cumprod, cumsum
 from .operands import (
+    BOOL,
     FUNCTIONS,
     NO_VALUE,
     array_operands,
@@ -147,13 +148,7 @@ CURES: dict[Any, str] = {
     np.array_equal: "np.all(a == b) for the same shapes",
     np.array_equiv: "np.all(a == b)",
     np.fill_diagonal: "np.where(np.eye(n, dtype=bool), value, a)",
-    np.copyto: "np.where(where, src, dst), or dst = src",
-    np.putmask: "np.where(mask, values, a)",
-    np.place: "np.where(mask, values, a)",
-    np.put: "np.where with a constant mask",
     np.put_along_axis: "np.where with a constant mask",
-    np.nonzero: "np.where(condition, x, 0.0): how many elements there are would depend on values",
-    np.flatnonzero: "np.where(condition, x, 0.0): how many elements there are would depend on values",
     np.argwhere: "np.where(condition, x, 0.0): how many elements there are would depend on values",
     np.unique: "the elements as they are: how many differ would depend on values",
     np.angle: "np.arctan2(y, x) for the real and imaginary parts",
@@ -166,7 +161,6 @@ METHOD_CURES: dict[str, str] = {
     "partition": "y = np.sort(x)",
     "put": "y = np.where(mask, values, x) with a constant mask",
     "resize": "y = np.resize(x, shape)",
-    "nonzero": "np.where(condition, x, 0.0): how many elements there are would depend on values",
     "view": "y = x, or x.astype(np.float32); for a np.matrix that meets x np.asarray(matrix), and @",
     "tobytes": "return the array, and store it outside of the function",
     "tofile": "return the array, and store it outside of the function",
@@ -246,6 +240,14 @@ OF_REALS: dict[Any, Callable[..., Any]] = {
     np.isneginf: lambda x, out=None: elementwise("equal", x, -math.inf),
 }
 FUNCTIONS |= OF_REALS
+
+
+def _kinds(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A question about dtypes."""
+    return lambda *args: function(*[(BOOL if x.is_bool else x.dtype) if type(x) is Node else x for x in args])
+
+
+FUNCTIONS |= {function: _kinds(function) for function in (np.result_type, np.can_cast)}
 
 if "trunc" in ELEMENTWISE:
     FUNCTIONS[np.fix] = lambda x, out=None: elementwise("trunc", x)

@@ -7,7 +7,6 @@ of them means stands in surface.py; here are the wrapping and the errors for wha
 from __future__ import annotations
 
 import functools
-import inspect
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -16,13 +15,14 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..errors import TraceError, attribute_error, leak_error, nearest, refusals, trace_error
-from . import graph, tree
+from ..errors import TraceError, attribute_error, leak_error, nearest, refusals, shape_error, trace_error
+from . import graph, masked, tree
 from .filled import WRITERS, FilledArray, has_traced, lowered, written
 from .graph import FLOAT32, FLOAT64, Builder, Graph, Node, Shape, ancestors
 from .layout import broadcast_to, index, is_basic
+from .masked import OF_ARRAYS, Masked, assigned, is_mask, key_of, places
 from .memory import Place, new_place, transposed, unclear_layout
-from .operands import FUNCTIONS, NO_VALUE, stacked, truth
+from .operands import FUNCTIONS, check_options, name_of, parameters_of, stacked, truth
 from .paths import Results, all_ways, answer
 from .special import UFUNCS_OF_SCIPY, is_scipys
 from .surface import CURES, METHOD_CURES, METHODS, RESHAPED, UFUNC_METHODS, UFUNCS, VIEWS, with_dtype
@@ -107,6 +107,7 @@ def trace(
 
 
 SPLITS = frozenset({np.split, np.array_split, np.hsplit, np.vsplit, np.dsplit})  # give several views
+WHOLE = ("trunc", "floor", "ceil", "rint")  # what gives Python's integers
 _SCALARS: dict[str, type] = {"d": np.float64, "f": np.float32, "?": np.bool_}
 _threads = threading.local()
 
@@ -127,6 +128,8 @@ def enclosing_builder() -> Builder | None:
 
 def _output(value: Any, builder: Builder, fun: Callable[..., Any], path: str) -> Node:
     value = lowered(value)
+    if isinstance(value, Masked):
+        raise TraceError(f"{_place(fun, path)} is what a traced mask picks, of unknown size\n  cure: {masked.CURE}")
     if isinstance(value, Traced):
         if value._node.builder is not builder:
             raise leak_error(_place(fun, path))
@@ -187,6 +190,7 @@ class Traced:
     mT = property(lambda self: self.swapaxes(-1, -2))  # noqa: N815
     real = property(lambda self: self)
     flat = property(lambda self: self.ravel())
+    device = property(lambda self: "cpu")
 
     def __repr__(self) -> str:
         return f"<traced array of shape {self.shape}, dtype {self.dtype}: without values while it is recorded>"
@@ -202,9 +206,12 @@ class Traced:
         return (self[i] for i in range(self.shape[0]))
 
     def __getitem__(self, key: Any) -> Any:
-        key = lowered(key)
+        key = key_of(lowered(key))
         if self._place is not None and not has_traced(key):
             return FilledArray.__getitem__(self._face(), key)
+        if is_mask(key):
+            index(self._node, np.zeros(key.shape, bool))  # tells what is wrong
+            return Masked(Traced(self._node), key)
         node = index(_unwrap(self), _unwrap(key))
         if node.shape == () or not is_basic(key):  # as in NumPy: numbers and picked elements are copies
             return Traced(node)
@@ -214,7 +221,7 @@ class Traced:
         raise trace_error("`in` asks whether a traced array holds a value", "np.any(x == value), a traced truth value")
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        key, value = lowered(key), lowered(value)
+        key, value = key_of(lowered(key)), lowered(value)
         if self._origin is FOREIGN:
             raise trace_error(
                 f"assignment into an argument, a traced array of shape {self.shape}, would change the caller's array",
@@ -224,11 +231,11 @@ class Traced:
             raise unclear_layout()
         if self._node.is_bool:
             raise trace_error("assignment into an array of truth values cannot be traced", "use np.where")
-        mask = _unwrap(key)
-        if type(mask) is Node and mask.is_bool and not np.shape(value):
-            key, value = ..., np.where(key.reshape(key.shape + (1,) * (self.ndim - key.ndim)), value, self)
+        if is_mask(key):
+            index(self._node, np.zeros(key.shape, bool))  # tells what is wrong
+            key, value = ..., assigned(self, key, value)
         elif has_traced(key):
-            index(self._node, mask)  # tells what is wrong
+            index(self._node, _unwrap(key))  # tells what is wrong
         self._real()
         FilledArray.__setitem__(self._face(), key, value)
 
@@ -291,7 +298,7 @@ class Traced:
         return stacked(_unwrap(value))
 
     def __round__(self, digits: Any = None) -> Traced:
-        return _call(METHODS["round"], (self, digits or 0))
+        return call(METHODS["round"], (self, digits or 0))
 
     def __divmod__(self, other: Any) -> tuple[Any, Any]:
         return self // other, self % other
@@ -302,6 +309,8 @@ class Traced:
     # ---- NumPy's protocols
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        if any(isinstance(x, Masked) for x in inputs):
+            return NotImplemented
         out = options.pop("out", None)
         if out is not None:
             return written(out, getattr(ufunc, method)(*inputs, **options))
@@ -318,14 +327,18 @@ class Traced:
             options.setdefault("axis", 0)
         elif options and method in ("__call__", "outer"):
             dtype = options.pop("dtype", None)
-            _check_options(ufunc.__name__, options, ())
+            check_options(ufunc.__name__, options, ())
             options = {}
             if dtype is not None:
                 function = with_dtype(function, dtype)
-        return _call(function, inputs, options)
+        return call(function, inputs, options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
         implementation = FUNCTIONS.get(function)
+        if function in OF_ARRAYS and (function is not np.where or len(args) + len(options) == 1):
+            return OF_ARRAYS[function](*args, **options)
+        if any(isinstance(x, Masked) for x in args):
+            return NotImplemented
         if function in WRITERS:
             return WRITERS[function](*args, **options)
         if implementation is None:
@@ -341,7 +354,7 @@ class Traced:
         is_copy = function is np.diag and np.ndim(args[0]) == 1
         makes_views = (implementation in VIEWS and not is_copy) or function in SPLITS
         how = (lambda raw: function(raw, *args[1:], **options)) if makes_views else None
-        return _call(implementation, args, options, how)
+        return call(implementation, args, options, how)
 
     def __array__(self, *args: Any, **options: Any) -> NoReturn:
         raise trace_error(
@@ -382,7 +395,7 @@ class Traced:
     def item(self, *key: Any) -> Any:
         """An element, by its index or number in the flattened array, as a traced number."""
         if not key and self.size != 1:
-            raise ValueError("can only convert an array of size 1 to a Python scalar")
+            raise shape_error(f"item() of an array of shape {self.shape}, which has more elements than one")
         return self[key] if len(key) > 1 else self.reshape(-1)[key[0] if key else 0]
 
     def tolist(self) -> Any:
@@ -393,6 +406,10 @@ class Traced:
         """Sort in place."""
         self[...] = np.sort(self, axis, **options)
 
+    def nonzero(self) -> Any:
+        """Where the elements are true."""
+        return places(self)
+
     def fill(self, value: Any) -> None:
         """Assign one value to every element."""
         self[...] = value
@@ -401,7 +418,7 @@ class Traced:
         raise trace_error(
             f"a traced array of shape {self.shape} would have to become a Python {kind}",
             cure,
-            is_numpys=self.size != 1 or kind == "integer",
+            is_numpys=self.size != 1 or (kind == "integer" and self._node.op not in WHOLE),
         )
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
@@ -433,7 +450,7 @@ def _unknown(name: str, cure: str | None, known: Sequence[str]) -> NoReturn:
 # ---- from traced arrays to nodes and back
 
 
-def _call(
+def call(
     function: Callable[..., Any],
     args: Sequence[Any],
     options: dict[str, Any] | None = None,
@@ -441,7 +458,7 @@ def _call(
 ) -> Any:
     """A function of nodes, applied to traced arrays; `how` NumPy makes the result of a real array, for views."""
     if options:
-        options = _check_options(_name(function), options, _parameters(function))
+        options = check_options(name_of(function), options, parameters_of(function))
         options = {key: _unwrap(value) for key, value in options.items()}
     result = function(*[_unwrap(value) for value in args], **(options or {}))
     if type(result) is Node:
@@ -485,28 +502,6 @@ def _unwrap(value: Any) -> Any:
     return value  # a traced bound of a slice reports itself through __index__
 
 
-_PARAMETERS: dict[Any, frozenset[str]] = {}
-
-
-def _parameters(function: Callable[..., Any]) -> frozenset[str]:
-    known = _PARAMETERS.get(function)
-    if known is None:
-        known = _PARAMETERS[function] = frozenset(inspect.signature(function).parameters)
-    return known
-
-
-def _name(function: Callable[..., Any]) -> str:
-    return getattr(function, "__name__", "").strip("_<>") or "the function"
-
-
-def _check_options(name: str, options: dict[str, Any], known: Any) -> dict[str, Any]:
-    """`options` without those left at None; TraceError for one that is not known."""
-    for key in [key for key in options if key not in known and "options" not in known]:
-        if options[key] is not None and options[key] is not NO_VALUE:
-            raise trace_error(f"the option {key}= of {name} cannot be traced", "leave it out")
-    return {key: value for key, value in options.items() if key in known or "options" in known}
-
-
 # ---- operators and methods, entered into the class from tables
 
 
@@ -524,7 +519,7 @@ def _operator(ufunc: np.ufunc, is_reflected: bool) -> Callable[[Traced, Any], An
             b = other._node
         elif (kind is float or kind is int) and not a.shape:
             b = a.builder.scalar(other, a.dtype)
-        elif other is None or isinstance(other, (str, dict, set)):
+        elif other is None or isinstance(other, (str, dict, set, Masked)):
             return NotImplemented
         if (
             (is_direct and b is not None and a.shape == b.shape and a.dtype is b.dtype)
@@ -532,7 +527,7 @@ def _operator(ufunc: np.ufunc, is_reflected: bool) -> Callable[[Traced, Any], An
             and not (a.is_bool or b.is_bool)
         ):
             return Traced(a.builder.make(op, (b, a) if is_reflected else (a, b)))
-        return _call(function, (other, self) if is_reflected else (self, other))
+        return call(function, (other, self) if is_reflected else (self, other))
 
     return method
 
@@ -561,7 +556,7 @@ def _method(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     def method(self: Traced, *args: Any, **options: Any) -> Any:
         if name == "astype" and np.dtype(args[0] if args else options["dtype"]) == self.dtype:
             return self if options.get("copy") is False else Traced(self._node)
-        return _call(function, (self, *args), options, lambda raw: getattr(raw, name)(*args, **options))
+        return call(function, (self, *args), options, lambda raw: getattr(raw, name)(*args, **options))
 
     method.__name__ = name
     return method
