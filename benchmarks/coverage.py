@@ -202,8 +202,8 @@ def page(outcomes: Sequence[Outcome]) -> str:
         "",
         (
             f"*Right* means: the value is that of Python within {VALUE:g} relative, and the gradient that of"
-            " differences (`fg.check_grad`), of smaller ones in extended precision where a function oscillates or jumps too fast for"
-            " those."
+            " differences (`fg.check_grad`), of smaller ones in extended precision where a function oscillates or jumps"
+            " too fast for those."
         ),
         "",
         table([HEADER, *rows(outcomes)]),

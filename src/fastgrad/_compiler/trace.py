@@ -396,6 +396,8 @@ class Traced:
         """An element, by its index or number in the flattened array, as a traced number."""
         if not key and self.size != 1:
             raise shape_error(f"item() of an array of shape {self.shape}, which has more elements than one")
+        if len(key) == 1 and type(key[0]) is tuple:
+            key = key[0]
         return self[key] if len(key) > 1 else self.reshape(-1)[key[0] if key else 0]
 
     def tolist(self) -> Any:
