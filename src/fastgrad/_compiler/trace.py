@@ -514,8 +514,8 @@ def _operator(ufunc: np.ufunc, is_reflected: bool) -> Callable[[Traced, Any], An
         b = None
         if kind is Traced:
             b = other._node
-        elif (kind is float or kind is int) and not a.shape:
-            b = a.builder.scalar(other, a.dtype)
+        elif (kind is float or kind is int) and is_direct and not a.is_bool:
+            b = graph.broadcast(a.builder.scalar(other, a.dtype), a.shape)
         elif other is None or isinstance(other, (str, dict, set)):
             return NotImplemented
         if (
