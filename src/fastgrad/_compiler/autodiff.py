@@ -129,8 +129,9 @@ def _pull_back(node: Node, adjoint: Node, times: Times, active: Collection[Node]
     for x, partial in zip(node.inputs, PARTIALS[node.op](*node.inputs, node), strict=True):
         if partial is None or x not in active:
             contributions.append(None)
-        elif isinstance(partial, Node):
-            contributions.append(times(adjoint, partial))
+        elif type(partial) is Node:
+            is_number = times is operator.mul and partial.number is not None  # to the left, where it would go
+            contributions.append(partial * adjoint if is_number else times(adjoint, partial))
         else:
             contributions.append(adjoint if partial == 1 else -adjoint if partial == -1 else partial * adjoint)
     return contributions

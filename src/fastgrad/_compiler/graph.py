@@ -213,13 +213,14 @@ def ancestors(outputs: Iterable[Node]) -> list[Node]:
     stack = list(outputs)[::-1]
     while stack:
         node = stack[-1]
-        is_ready = True
-        if node not in order:
-            for x in node.inputs[::-1]:
+        if len(node.inputs) > 2 and node not in order:  # all at once: a long join is looked at twice, not n times
+            stack += [x for x in node.inputs[::-1] if x not in order]
+        else:
+            for x in node.inputs:
                 if x not in order:
                     stack.append(x)
-                    is_ready = False
-        if is_ready:
+                    break
+        if stack[-1] is node:
             order[stack.pop()] = None
     return list(order)
 
@@ -320,15 +321,18 @@ Inferred = tuple[Shape, np.dtype, bool]
 
 
 def _infer_elementwise(op: str, inputs: tuple[Node, ...]) -> Inferred:
-    shape, dtype = inputs[0].shape, inputs[0].dtype
+    first = inputs[0]
+    shape, dtype = first.shape, first.dtype
     if len(inputs) != ELEMENTWISE[op]:
         raise AssertionError(f"{op} takes {ELEMENTWISE[op]} operands, not {len(inputs)}")
     for x in inputs:
-        if x.shape != shape or x.dtype is not dtype:
+        if x is not first and (x.dtype is not dtype or x.shape != shape):
             raise AssertionError(f"{op} of unequal operands {inputs}")
+    if op in TRUTHS:
+        return shape, dtype, True
     if op == "where":
         return shape, dtype, inputs[1].is_bool and inputs[2].is_bool
-    return shape, dtype, op in TRUTHS or (op in KEEPS_TRUTH and all([x.is_bool for x in inputs]))
+    return shape, dtype, op in KEEPS_TRUTH and all([x.is_bool for x in inputs])
 
 
 def _infer_view(shape_of: Callable[[Shape, Any], Shape]) -> Callable[[tuple[Node, ...], Any], Inferred]:
@@ -391,8 +395,8 @@ def elementwise(op: str, *operands: Operand) -> Node:
     first = operands[0]
     if type(first) is Node:  # most often nothing needs to be done
         shape, dtype = first.shape, first.dtype
-        for x in operands:
-            if type(x) is not Node or x.shape != shape or x.dtype is not dtype:
+        for x in operands[1:]:
+            if type(x) is not Node or x.dtype is not dtype or (x.shape is not shape and x.shape != shape):
                 break
         else:
             return first.builder.make(op, operands)  # type: ignore[arg-type]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .graph import ELEMENTWISE, GENERALISED, REDUCTIONS, Frozen, Graph, Node, Shape, Slices, uniform, without_unit_axes
-from .storage import ARENA, CONSTANT, INPUT, OUTPUT, Storage, Tape, View, merged, packed, packed_strides
+from .storage import ARENA, CONSTANT, INPUT, OUTPUT, Storage, Tape, View, fresh, merged, packed
 
 # (operation, which of its operands is a product): the operation on the factors, then the other operand
 FUSED = {
@@ -32,7 +31,6 @@ SUMS = frozenset(op for op, _ in FUSED)
 ADDED = {"multiply": "multiply_add", "negative_multiply": "negative_multiply_add"}  # to a part of a value
 WHOLES = frozenset(["concatenate", "index_add"])  # made of parts
 FOLDS = REDUCTIONS | {"dot"}
-STRIDES = operator.attrgetter("strides")
 # these write their whole result once
 COMPUTED = (frozenset(ELEMENTWISE) | FOLDS | GENERALISED | {"matmul", "cast", "gather"}) - {"eigh", "sort_pairs"}
 
@@ -73,11 +71,11 @@ class Selection:
         self.uses = Counter(itertools.chain.from_iterable([node.inputs for node in nodes]))
         self.uses.update(outputs)
         any_lane = any(self.lanes)
-        self.is_lane = dict.fromkeys(nodes, False) | dict(zip(inputs, self.lanes, strict=True))
+        self.on_lanes = {x for x, is_lane in zip(inputs, self.lanes, strict=True) if is_lane}
         if any_lane:
             for node in nodes:
-                if node.inputs:
-                    self.is_lane[node] = any([self.is_lane[x] for x in node.inputs])
+                if not self.on_lanes.isdisjoint(node.inputs):
+                    self.on_lanes.add(node)
         additions = [node for node in nodes if node.op == "index_add"]
         for node in reversed(additions):  # to parts of one value, one after another, share its memory
             whole = self.whole_of.setdefault(node, node)
@@ -92,7 +90,7 @@ class Selection:
         made = [Storage(OUTPUT, x.dtype.char, any_lane, x.size, i) for i, x in enumerate(outputs)]
         for node, storage in zip(outputs, made, strict=True):
             can_be_direct = node.op in COMPUTED or node.op in WHOLES or node.op == "scatter_add"
-            if can_be_direct and self.is_lane[node] == any_lane and node not in self.places:
+            if can_be_direct and (node in self.on_lanes) == any_lane and node not in self.places:
                 self.outputs.setdefault(node, storage)
         given = [Storage(INPUT, x.dtype.char, self.lanes[i], x.size, i) for i, x in enumerate(inputs)]
         self.views.update({x: packed(storage, x.shape) for x, storage in zip(inputs, given, strict=True)})
@@ -103,7 +101,7 @@ class Selection:
                 self._select(node)
         for node, storage in zip(outputs, made, strict=True):
             if self.views[node].storage is not storage:
-                self._emit("copy", packed(storage, node.shape), self.views[node])
+                self.tape.emit("copy", packed(storage, node.shape), self.views[node])
 
     # -- products that become part of a sum
 
@@ -160,26 +158,30 @@ class Selection:
             names.append(x)
         is_movable = x.op in COMPUTED and (is_final or self.uses[x] == 1) and x not in self.places and x.size > 0
         is_movable = is_movable and x not in self.graph.outputs
-        if is_movable and self.is_lane[x] == self.is_lane[whole]:
+        if is_movable and (x in self.on_lanes) == (whole in self.on_lanes):
             self.places.update(dict.fromkeys(names, (whole, spec)))
 
     def _continues(self, node: Node) -> bool:
         """Whether an addition to a part goes on with the memory of the one before."""
         base = node.inputs[0]
-        return base.op == "index_add" and self.uses[base] == 1 and self.is_lane[base] == self.is_lane[node]
+        is_alone = base.op == "index_add" and self.uses[base] == 1
+        return is_alone and (base in self.on_lanes) == (node in self.on_lanes)
 
     # -- values
 
     def _new(self, node: Node) -> View:
         """Memory for a node: that of an output, or its own."""
-        storage = self.outputs.get(node) or Storage(ARENA, node.dtype.char, self.is_lane[node], node.size)
-        return View(storage, 0, node.shape, packed_strides(node.shape))
+        storage = self.outputs.get(node)
+        if storage is not None:
+            return packed(storage, node.shape)
+        return fresh(node.dtype.char, node in self.on_lanes, node.shape)
 
     def _result(self, node: Node) -> View:
         """Where a node is to be computed."""
-        if node not in self.places:
+        place = self.places.get(node)
+        if place is None:
             return self._new(node)
-        whole, spec = self.places[node]
+        whole, spec = place
         view = self._whole(whole)
         if view.storage.blank is not None:
             view.storage.blank[_key(spec)] = False
@@ -201,7 +203,7 @@ class Selection:
         edges = np.flatnonzero(np.diff(np.concatenate([[0], blank.ravel().view(np.int8), [0]])))
         for start, stop in edges.reshape(-1, 2).tolist():
             run = flat.part(((start, stop - start, 1),))
-            self._emit("copy", run, zero.repeated(run.shape))
+            self.tape.emit("copy", run, zero.repeated(run.shape))
 
     def _scalar(self, value: float, dtype: str) -> View:
         view = self._scalars.get((value, dtype))
@@ -211,28 +213,20 @@ class Selection:
         return view
 
     def _copied(self, view: View, is_lane: bool) -> View:
-        storage = Storage(ARENA, view.storage.dtype, is_lane, math.prod(view.shape))
-        copy = packed(storage, view.shape)
-        self._emit("copy", copy, view)
+        copy = fresh(view.storage.dtype, is_lane, view.shape)
+        self.tape.emit("copy", copy, view)
         return copy
-
-    def _emit(self, op: str, *operands: View) -> None:
-        if 0 in operands[0].shape:
-            return
-        shape, strides = merged(operands[0].shape, tuple(map(STRIDES, operands)))
-        self.tape.append(op, shape, operands, strides)
 
     # -- one method a kind of node
 
     def _select(self, node: Node) -> None:
         op, inputs = self._form(node)
         if op in ELEMENTWISE:
-            self.views[node] = view = self._result(node)
+            operands = [self.views[x] for x in inputs]
             if op == "negative_multiply" and inputs[0].number is not None:  # the sign goes into the constant
-                factor = self._scalar(-inputs[0].number, node.dtype.char).repeated(node.shape)
-                self._emit("multiply", view, factor, self.views[inputs[1]])
-            else:
-                self._emit(op, view, *map(self.views.__getitem__, inputs))
+                op, operands[0] = "multiply", self._scalar(-inputs[0].number, node.dtype.char).repeated(node.shape)
+            self.views[node] = view = self._result(node)
+            self.tape.emit(op, view, *operands)
         elif op in FOLDS:
             self._select_fold(node, op, [self.views[x] for x in inputs])
         elif op in CORES and op in COMPUTED:
@@ -261,14 +255,14 @@ class Selection:
         view = self.views[node.inputs[0]]
         reshaped = view.reshaped(node.shape)
         if reshaped is None:
-            reshaped = self._copied(view, self.is_lane[node]).reshaped(node.shape)
+            reshaped = self._copied(view, node in self.on_lanes).reshaped(node.shape)
         assert reshaped is not None
         self.views[node] = reshaped
 
     def _select_cast(self, node: Node) -> None:
         source = self.views[node.inputs[0]]
         self.views[node] = view = self._result(node)
-        self._emit("cast", view, source)
+        self.tape.emit("cast", view, source)
 
     def _select_fold(self, node: Node, op: str, views: list[View]) -> None:
         """A reduction: its axes last and merged; what does not merge is reduced run by run."""
@@ -287,8 +281,7 @@ class Selection:
             result = final
             if not last:
                 partial_shape = shape + sizes[:-1]
-                storage = Storage(ARENA, node.dtype.char, self.is_lane[node], math.prod(partial_shape))
-                result = packed(storage, partial_shape)
+                result = fresh(node.dtype.char, node in self.on_lanes, partial_shape)
             self._fold(op, result, sizes[-1], views, strides)
             if last:
                 return
@@ -299,12 +292,12 @@ class Selection:
         if 0 in result.shape:
             return
         if n == 0 and op in ("sum", "dot"):  # the machine's own, -0.0, is not what NumPy gives
-            self._emit("copy", result, self._scalar(0.0, result.storage.dtype).repeated(result.shape))
+            self.tape.emit("copy", result, self._scalar(0.0, result.storage.dtype).repeated(result.shape))
             return
         kept, merged_strides = merged(result.shape, (result.strides, *[s[:-1] for s in strides]))
         along = [0, *[s[-1] for s in strides]]
         both = [(*m, s) for m, s in zip(merged_strides, along, strict=True)]
-        self.tape.append(op, (*kept, n), [result, *views], both)
+        self.tape.append(op, (*kept, n), (result, *views), tuple(both))
 
     def _select_matmul(self, node: Node) -> None:
         a, b = [self.views[x] for x in node.inputs]
@@ -315,26 +308,26 @@ class Selection:
             return
         groups, strides = merged(batch, tuple([x.strides[:-2] for x in (out, a, b)]))
         if len(groups) > 1:
-            lanes = [self.is_lane[x] for x in node.inputs]
+            lanes = [x in self.on_lanes for x in node.inputs]
             a, b = [self._copied(x, lane) for x, lane in zip((a, b), lanes, strict=True)]
             groups, strides = merged(batch, tuple([x.strides[:-2] for x in (out, a, b)]))
         outer = [s[0] if s else 0 for s in strides]
         self.tape.append(
             "matmul",
             (groups[0] if groups else 1, m, n, k),
-            [out, a, b],
-            [
+            (out, a, b),
+            (
                 (outer[0], out.strides[-2], out.strides[-1], 0),
                 (outer[1], a.strides[-2], 0, a.strides[-1]),
                 (outer[2], 0, b.strides[-1], b.strides[-2]),
-            ],
+            ),
         )
 
     def _select_concatenate(self, node: Node) -> None:
         self.views[node] = whole = self._whole(node)
         for x, spec in _joined_parts(node):
             if self.places.get(x) != (node, spec):
-                self._emit("copy", whole.part(spec), self.views[x])
+                self.tape.emit("copy", whole.part(spec), self.views[x])
         whole.storage.blank = None
 
     def _select_index_add(self, node: Node) -> None:
@@ -347,7 +340,7 @@ class Selection:
         else:
             source = self.views[base]
             self.views[node] = whole = self._new(self.whole_of[node])
-            self._emit("copy", whole, source)
+            self.tape.emit("copy", whole, source)
         if self.places.get(value) != (self.whole_of[node], spec):
             self._add_part(whole, spec, value)
         if self.whole_of[node] is node and whole.storage.blank is not None:  # what nobody wrote of it becomes zero
@@ -371,14 +364,14 @@ class Selection:
     def _emit_value(self, op: str, target: View, value: Node) -> None:
         if value not in self.deferred:
             source = self.views[value]
-            self._emit(op, target, *([source] if op == "copy" else [target, source]))
+            self.tape.emit(op, target, *([source] if op == "copy" else [target, source]))
             return
         product, inputs = self._form(value)
         factors = [self.views[x] for x in inputs]
         if op == "copy":
-            self._emit(product, target, *factors)
+            self.tape.emit(product, target, *factors)
         else:
-            self._emit(ADDED[product], target, *factors, target)
+            self.tape.emit(ADDED[product], target, *factors, target)
 
     # -- the last axes, for each position of the others
 
@@ -399,14 +392,14 @@ class Selection:
             steps = dict(zip(names, view.strides[n_lead:], strict=True))
             tails.append([steps.get(name, 0) for name in axes])
         if 0 in lengths.values():  # nothing to add, nothing to count
-            self._emit("copy", result, self._scalar(0.0, result.storage.dtype).repeated(result.shape))
+            self.tape.emit("copy", result, self._scalar(0.0, result.storage.dtype).repeated(result.shape))
             return
         lead, strides = merged(result.shape[:n_lead], tuple([x.strides[:n_lead] for x in views]))
         both = [(*s, *tail) for s, tail in zip(strides, tails, strict=True)]
-        self.tape.append(op, (*lead, *[lengths[name] for name in axes]), views, both)
+        self.tape.append(op, (*lead, *[lengths[name] for name in axes]), tuple(views), tuple(both))
         if result is not final:
             order = _lead_last(final, n_lead)
-            self._emit("copy", final.transposed(order), result.transposed(order))
+            self.tape.emit("copy", final.transposed(order), result.transposed(order))
 
     def _side_by_side(self, view: View, n_lead: int, is_copied: bool) -> View:
         """A view, or a new one, whose leading axes are innermost in memory: neighbours for the machine."""
@@ -414,20 +407,19 @@ class Selection:
             return view
         order = _lead_last(view, n_lead)
         turned = view.transposed(order)
-        storage = Storage(ARENA, view.storage.dtype, view.storage.is_lane, math.prod(view.shape))
-        new = packed(storage, turned.shape)
+        new = fresh(view.storage.dtype, view.storage.is_lane, turned.shape)
         if is_copied:
-            self._emit("copy", new, turned)
+            self.tape.emit("copy", new, turned)
         return new.transposed(np.argsort(order).tolist())
 
     def _rows(self, x: Node, n: int, told: int) -> tuple[View, View]:
         """New memory for matrices like those of `x` of n rows, and the view of those that the machine is told of."""
         *lead, _, length = x.shape
-        storage = Storage(ARENA, x.dtype.char, self.is_lane[x], math.prod((*lead, n, length)))
-        if not storage.is_lane and math.prod(lead) >= MANY and length <= SMALL:  # side by side
-            whole = packed(storage, (n, length, *lead)).transposed([*range(2, len(x.shape)), 0, 1])
+        dtype, is_lane = x.dtype.char, x in self.on_lanes
+        if not is_lane and math.prod(lead) >= MANY and length <= SMALL:  # side by side
+            whole = fresh(dtype, is_lane, (n, length, *lead)).transposed([*range(2, len(x.shape)), 0, 1])
         else:
-            whole = packed(storage, (*lead, n, length))
+            whole = fresh(dtype, is_lane, (*lead, n, length))
         return whole, _first_rows(whole, told)
 
     def _factors(self, a: Node) -> tuple[View, bool]:
@@ -466,27 +458,26 @@ class Selection:
         self.views[node] = _first_rows(whole, n + 1)
 
     def _select_sort_pairs(self, node: Node) -> None:
-        storage = Storage(ARENA, node.dtype.char, self.is_lane[node], 2 * node.size)
-        whole = packed(storage, (*node.shape[:-2], 4, node.shape[-1]))
+        whole = fresh(node.dtype.char, node in self.on_lanes, (*node.shape[:-2], 4, node.shape[-1]))
         self.views[node] = view = _first_rows(whole, 2)
         self._emit_core("sort_pairs", view, self.views[node.inputs[0]])
 
     def _select_gather(self, node: Node) -> None:
-        source = self._packed(self.views[node.inputs[0]], self.is_lane[node])
+        source = self._packed(self.views[node.inputs[0]], node in self.on_lanes)
         self.views[node] = view = target = self._result(node)
         if not view.is_packed or source.storage is view.storage:
-            target = packed(Storage(ARENA, node.dtype.char, self.is_lane[node], node.size), node.shape)
-        self.tape.append("gather", (node.size,), [target, source, self._table(node)], [(1,), (0,), (1,)])
+            target = fresh(node.dtype.char, node in self.on_lanes, node.shape)
+        self.tape.append("gather", (node.size,), (target, source, self._table(node)), ((1,), (0,), (1,)))
         if target is not view:
-            self._emit("copy", view, target)
+            self.tape.emit("copy", view, target)
 
     def _select_scatter_add(self, node: Node) -> None:
-        source = self._packed(self.views[node.inputs[0]], self.is_lane[node])
+        source = self._packed(self.views[node.inputs[0]], node in self.on_lanes)
         self.views[node] = view = self._result(node)
         if source.storage is view.storage:
-            source = self._copied(source, self.is_lane[node])
-        self._emit("copy", view, self._scalar(0.0, node.dtype.char).repeated(node.shape))
-        self.tape.append("scatter_add", (node.inputs[0].size,), [view, source, self._table(node)], [(0,), (1,), (1,)])
+            source = self._copied(source, node in self.on_lanes)
+        self.tape.emit("copy", view, self._scalar(0.0, node.dtype.char).repeated(node.shape))
+        self.tape.append("scatter_add", (node.inputs[0].size,), (view, source, self._table(node)), ((0,), (1,), (1,)))
 
     def _select_scan(self, node: Node) -> None:
         loop = node.attributes
@@ -495,7 +486,7 @@ class Selection:
             is_row = 1 <= i <= loop.n_rows
             each = View(view.storage, view.offset, view.shape[is_row:], view.strides[is_row:])
             if not each.is_packed:
-                views[i] = self._copied(view, self.is_lane[node.inputs[i]])
+                views[i] = self._copied(view, node.inputs[i] in self.on_lanes)
         self.views[node] = result = self._new(node)
         if not node.size:
             return
@@ -503,8 +494,8 @@ class Selection:
         lanes = [result.storage.is_lane, *[v.storage.is_lane for v in views[1:]]]
         words = self.words_of(loop.body, lanes)
         body = Storage(CONSTANT, "q", False, words.size, data=words)
-        strides = [(0,), *[(step,) for step in steps]]
-        self.tape.append("scan", (loop.length,), [result, *views], strides, body, loop.every)
+        strides = ((0,), *[(step,) for step in steps])
+        self.tape.append("scan", (loop.length,), (result, *views), strides, body, loop.every)
 
     def _packed(self, view: View, is_lane: bool) -> View:
         return view if view.is_packed else self._copied(view, is_lane)

@@ -1,48 +1,60 @@
-"""Memory as the compiler sees it: storages, strided views of them, instructions on views, and positions in the arena.
+"""Memory as the compiler sees it: storages, strided views of them, instructions on views, and places in the arena.
 
 A view costs nothing: reshapes, transposes, slices and broadcasts are other offsets and strides of the same storage.
+
+Cython compiles this module with the types that storage.pxd gives it, since every instruction of every program passes
+through it several times. It is plain Python all the same.
 """
 
 from __future__ import annotations
 
 import bisect
 import functools
-import itertools
+import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
-from .graph import ELEMENTWISE, Shape, Slices
+from .._core import operations
+from .graph import Shape, Slices
 
 INPUT, OUTPUT, CONSTANT, ARENA = range(4)  # fg_role
+MAGIC = 0x3130444152474601
+DTYPES = {"d": 0, "f": 1, "q": 2}  # fg_dtype by numpy's character
+NAMES, ARITIES, KINDS = zip(*operations(), strict=True)
+OPS = {name: number for number, name in enumerate(NAMES)}
+SCAN = OPS["scan"]
 MAX_DIMS = 8  # axes of an instruction
+HEADER_WORDS, BUFFER_WORDS = 7, 5
 
 
-@dataclass(eq=False, slots=True)
 class Storage:
     """Memory of one buffer, not yet placed when it belongs in the arena."""
 
-    role: int
-    dtype: str  # numpy's character
-    is_lane: bool
-    size: int
-    position: int = -1
-    data: np.ndarray | None = None  # of a constant
-    blank: np.ndarray | None = None  # elements not written yet, while it is filled part by part
-    number: int = -1  # in the program
-    last: int = -1  # the instruction, among those on lanes or on uniform values, that uses it last
+    def __init__(
+        self, role: int, dtype: str, is_lane: bool, size: int, position: int = -1, data: np.ndarray | None = None
+    ) -> None:
+        self.role = role
+        self.dtype = dtype  # numpy's character
+        self.is_lane = is_lane
+        self.size = size
+        self.position = position
+        self.data = data  # of a constant
+        self.blank: np.ndarray | None = None  # elements not written yet, while it is filled part by part
+        self.number = -1  # in the program
+        self.last = -1  # the instruction, among those on lanes or on uniform values, that uses it last
 
 
-@dataclass(slots=True)
 class View:
     """Elements of a storage in a shape, any strides."""
 
-    storage: Storage
-    offset: int
-    shape: Shape
-    strides: tuple[int, ...]
+    def __init__(self, storage: Storage, offset: int, shape: Shape, strides: tuple[int, ...]) -> None:
+        self.storage = storage
+        self.offset = offset
+        self.shape = shape
+        self.strides = strides
 
     def part(self, spec: Slices) -> View:
         """Start, length and step along each axis."""
@@ -92,6 +104,11 @@ def packed(storage: Storage, shape: Shape) -> View:
     return View(storage, 0, shape, packed_strides(shape))
 
 
+def fresh(dtype: str, is_lane: bool, shape: Shape) -> View:
+    """All of a new storage in the arena."""
+    return packed(Storage(ARENA, dtype, is_lane, math.prod(shape)), shape)
+
+
 @functools.lru_cache
 def packed_strides(shape: Shape) -> tuple[int, ...]:
     """Strides of elements that stand one after another."""
@@ -121,27 +138,59 @@ def merged(shape: Shape, strides: tuple[tuple[int, ...], ...]) -> tuple[Shape, t
     return tuple(new_shape), tuple(map(tuple, new_strides))
 
 
-@dataclass(slots=True)
-class Instruction:
-    """One operation on views, the first of which is the result; each is walked with strides along `shape`."""
+class Code:
+    """Instructions in the order in which they run, as the words of a program."""
 
-    op: str
-    shape: Shape
-    operands: Sequence[View]
-    strides: Sequence[tuple[int, ...]]
-    body: Storage | None = None  # of a scan: the words of its body
-    every: int = 0
+    def __init__(self) -> None:
+        self.words: Any = np.empty(256, np.int64)  # the first `n_words` of them
+        self.n_words = 0
+        self.n_instructions = 0
+
+    def reserve(self, n: int) -> None:
+        """Room for n more words."""
+        if self.n_words + n > len(self.words):
+            longer = np.empty(2 * (self.n_words + n), np.int64)
+            longer[: self.n_words] = self.words[: self.n_words]
+            self.words = longer
+
+    def ops(self) -> list[str]:
+        """The name of each instruction's operation."""
+        words, at, names = self.words, 0, []
+        while at < self.n_words:
+            names.append(NAMES[words[at]])
+            step = 2 + words[at + 2]
+            at = _operands_at(words, at) + _n_operands(words, at) * step
+        return names
+
+    def taken(self) -> np.ndarray:
+        """The words."""
+        return np.asarray(self.words)[: self.n_words]
+
+
+def _operands_at(words: Any, at: int) -> int:
+    """Where the operands of the instruction at a word stand, each as its storage, its offset and its strides."""
+    first = at + 3 + words[at + 2]
+    return first + 3 if words[at] == SCAN else first
+
+
+def _n_operands(words: Any, at: int) -> int:
+    """How many, with the result."""
+    op = words[at]
+    n = 1 + ARITIES[op]
+    if op == SCAN:
+        n += words[at + 5 + words[at + 2]]
+    return n
 
 
 FOREVER = sys.maxsize
 
 
 class Tape:
-    """Instructions in the order in which they run, those on uniform values first, and the storages that they use."""
+    """Instructions on uniform values, which run first, and those on lanes, and the storages that they use."""
 
     def __init__(self, fixed: Iterable[Storage]) -> None:
-        self.uniform: list[Instruction] = []
-        self.lane: list[Instruction] = []
+        self.uniform = Code()
+        self.lane = Code()
         self.storages: list[Storage] = []  # by number; `fixed` ones whether they are used or not
         for storage in fixed:
             self._add(storage)
@@ -150,25 +199,53 @@ class Tape:
         storage.number = len(self.storages)
         self.storages.append(storage)
 
+    def emit(self, op: str, *operands: View) -> None:
+        """An operation on views of one shape, the first of which is the result."""
+        shape = operands[0].shape
+        if 0 in shape:
+            return
+        strides = tuple([x.strides for x in operands])
+        if len(shape) > 1 or shape == (1,):
+            shape, strides = merged(shape, strides)
+        self.append(op, shape, operands, strides)
+
     def append(
         self,
         op: str,
         shape: Shape,
-        operands: Sequence[View],
-        strides: Sequence[tuple[int, ...]],
+        operands: tuple[View, ...],
+        strides: tuple[tuple[int, ...], ...],
         body: Storage | None = None,
         every: int = 0,
     ) -> None:
-        """One more instruction, after all others on lanes or on uniform values."""
+        """One more instruction, after all others on lanes or on uniform values.
+
+        It walks each view with strides of its own along `shape`; a scan has the words of its body, too.
+        """
         if body is not None:
             self._add(body)
-        if len(shape) > MAX_DIMS:
+        n_dims = len(shape)
+        if n_dims > MAX_DIMS:
             self._append_parts(op, shape, operands, strides)
             return
-        is_lane = operands[0].storage.is_lane
-        instructions = self.lane if is_lane else self.uniform
-        now = len(instructions)
-        for view in operands:
+        result = operands[0].storage
+        is_lane = result.is_lane
+        code = self.lane if is_lane else self.uniform
+        code.reserve(6 + n_dims + len(operands) * (2 + n_dims))
+        words, at, now = code.words, code.n_words, code.n_instructions
+        words[at] = OPS[op]
+        words[at + 1] = DTYPES[result.dtype]
+        words[at + 2] = n_dims
+        at += 3
+        for n in shape:
+            words[at] = n
+            at += 1
+        if body is not None:
+            words[at] = body.number
+            words[at + 1] = every
+            words[at + 2] = len(operands) - 2
+            at += 3
+        for i, view in enumerate(operands):
             storage = view.storage
             if storage.number < 0:
                 self._add(storage)
@@ -176,20 +253,51 @@ class Tape:
                 end = now if storage.is_lane is is_lane else FOREVER  # every block of lanes reads what is uniform
                 if storage.last < end:
                     storage.last = end
-        instructions.append(Instruction(op, shape, operands, strides, body, every))
+            words[at] = storage.number
+            words[at + 1] = view.offset
+            at += 2
+            for n in strides[i]:
+                words[at] = n
+                at += 1
+        code.n_words = at
+        code.n_instructions = now + 1
 
     def _append_parts(
-        self, op: str, shape: Shape, operands: Sequence[View], strides: Sequence[tuple[int, ...]]
+        self, op: str, shape: Shape, operands: tuple[View, ...], strides: tuple[tuple[int, ...], ...]
     ) -> None:
         """An instruction of too many axes as one for each position of the shortest; not of the last, which may fold."""
         axis = min(range(len(shape) - 1), key=shape.__getitem__)
-        rest = [s[:axis] + s[axis + 1 :] for s in strides]
+        rest = tuple([s[:axis] + s[axis + 1 :] for s in strides])
         for i in range(shape[axis]):
             parts = [View(x.storage, x.offset + i * s[axis], (), ()) for x, s in zip(operands, strides, strict=True)]
-            self.append(op, shape[:axis] + shape[axis + 1 :], parts, rest)
+            self.append(op, shape[:axis] + shape[axis + 1 :], tuple(parts), rest)
 
-    def __iter__(self) -> Iterator[Instruction]:
-        return itertools.chain(self.uniform, self.lane)
+    def program(self, n_inputs: int, n_outputs: int) -> np.ndarray:
+        """The words of a program (csrc/fastgrad.h); its values get places in the arena."""
+        allocate(self.uniform, self.storages, Arena(64))
+        allocate(self.lane, self.storages, Arena(8))
+        constants: list[np.ndarray] = []
+        n_constant_words = 0
+        buffers = np.empty((len(self.storages), 5), np.int64)
+        for number, storage in enumerate(self.storages):
+            if storage.role == CONSTANT:
+                raw = np.ascontiguousarray(storage.data).tobytes()
+                raw += b"\0" * (-len(raw) % 8)
+                storage.position = n_constant_words
+                constants.append(np.frombuffer(raw, np.int64))
+                n_constant_words += len(raw) // 8
+            position = max(storage.position, 0)  # what is empty is never written, and has no place
+            buffers[number, 0] = storage.role
+            buffers[number, 1] = DTYPES[storage.dtype]
+            buffers[number, 2] = storage.is_lane
+            buffers[number, 3] = storage.size
+            buffers[number, 4] = position
+        n_uniform = self.uniform.n_instructions
+        n_instructions = n_uniform + self.lane.n_instructions
+        header = [MAGIC, len(self.storages), n_instructions, n_uniform, n_inputs, n_outputs, n_constant_words]
+        return np.concatenate(
+            [header, np.asarray(buffers).ravel(), self.uniform.taken(), self.lane.taken(), *constants]
+        )
 
 
 # ---- allocating
@@ -223,17 +331,23 @@ class Arena:
         self.free.insert(i, (start, end))
 
 
-def allocate(instructions: list[Instruction], arena: Arena) -> None:
+def allocate(code: Code, storages: list[Storage], arena: Arena) -> None:
     """Positions in the arena for what instructions, all of them on lanes or all on uniform values, compute."""
-    for i, instruction in enumerate(instructions):
+    words, at = code.words, 0
+    for i in range(code.n_instructions):
+        op, step, n_operands = words[at], 2 + words[at + 2], _n_operands(words, at)
+        first = _operands_at(words, at)
+        at = first + n_operands * step
         dying: list[Storage] = []
-        for view in instruction.operands:
-            storage = view.storage
+        for k in range(first, at, step):
+            storage = storages[words[k]]
             if storage.last == i and storage.position >= 0 and storage not in dying:
                 dying.append(storage)
-        result = instruction.operands[0].storage
+        result = storages[words[first]]
         if result.role == ARENA and result.position < 0:
-            heir = _heir(instruction, dying) if dying else None
+            heir = None
+            if KINDS[op] == "elementwise":
+                heir = _heir(result, dying, words, first, at, step)
             if heir is not None:
                 result.position = heir.position
                 dying.remove(heir)
@@ -249,18 +363,16 @@ def _n_bytes(storage: Storage) -> int:
     return storage.size * (4 if storage.dtype == "f" else 8)
 
 
-def _heir(instruction: Instruction, dying: list[Storage]) -> Storage | None:
+def _heir(result: Storage, dying: list[Storage], words: Any, first: int, end: int, step: int) -> Storage | None:
     """A dying operand that an elementwise result may overwrite: read only in the very order of writing."""
-    if instruction.op not in ELEMENTWISE:
-        return None
-    views, strides = instruction.operands, instruction.strides
-    target, result = views[0], views[0].storage
     for storage in dying:
         if storage.size != result.size or storage.dtype != result.dtype or storage.is_lane is not result.is_lane:
             continue
-        for view, walk in zip(views, strides, strict=True):
-            if view.storage is storage and (view.offset != target.offset or walk != strides[0]):
-                break
-        else:
+        same = True
+        for k in range(first, end, step):
+            if words[k] == storage.number:
+                for n in range(1, step):
+                    same = same and words[k + n] == words[first + n]
+        if same:
             return storage
     return None

@@ -395,7 +395,7 @@ class Traced:
     def item(self, *key: Any) -> Any:
         """An element, by its index or number in the flattened array, as a traced number."""
         if not key and self.size != 1:
-            raise shape_error(f"item() of an array of shape {self.shape}, which has more elements than one")
+            raise shape_error(f"item() of an array of shape {self.shape}: only one of size 1 is a number")
         if len(key) == 1 and type(key[0]) is tuple:
             key = key[0]
         return self[key] if len(key) > 1 else self.reshape(-1)[key[0] if key else 0]
@@ -519,8 +519,8 @@ def _operator(ufunc: np.ufunc, is_reflected: bool) -> Callable[[Traced, Any], An
         b = None
         if kind is Traced:
             b = other._node
-        elif (kind is float or kind is int) and not a.shape:
-            b = a.builder.scalar(other, a.dtype)
+        elif (kind is float or kind is int) and is_direct and not a.is_bool:
+            b = graph.broadcast(a.builder.scalar(other, a.dtype), a.shape)
         elif other is None or isinstance(other, (str, dict, set, Masked)):
             return NotImplemented
         if (
