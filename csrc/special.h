@@ -213,7 +213,7 @@ FG_INLINE vf64 fg_trigamma_f64(vf64 x) {
     vi64 first = size < 1;
     vf64 near = FIT_f64(pick_f64(first, size, size - 1) - 0.5, TRIGAMMA);
     vf64 far = inverse + square * (0.5 + inverse * FIT_f64(square, TRIGAMMA_FAR));
-    vf64 whole = pick_f64(size < 2, near, far); /* trigamma(1 + size) for a size < 1 */
+    vf64 whole = pick_f64(size < 2, near, far);                                /* trigamma(1 + size) for a size < 1 */
     vf64 square_low, product = two_product_f64(inverse, inverse, &square_low); /* what rounding took from 1 / size^2 */
     square_low += 2 * product * fused_f64(-size, inverse, splat_f64(1));
     square_low = pick_f64(product < (double)INFINITY, square_low, splat_f64(0));

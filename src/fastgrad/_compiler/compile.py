@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,8 +17,7 @@ from .tree import Structure
 MAX_SIZE = 2**30  # elements of a buffer
 
 
-@dataclass(frozen=True)
-class Compiled:
+class Compiled(NamedTuple):
     """A program and what its inputs and outputs look like (without the axis of the batch)."""
 
     program: Program

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,8 +44,7 @@ class Block(NamedTuple):
     dtype: np.dtype  # the variable's
 
 
-@dataclass(frozen=True)
-class Directions:
+class Directions(NamedTuple):
     """One direction of a Jacobian as a graph, and how its results for all of them become the blocks of the Jacobian.
 
     Forward, a direction is an element of the variables, the result a tangent of every value; in reverse a direction is

@@ -16,7 +16,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -276,8 +276,7 @@ def _pull_back(
 PULLBACKS["scan"] = _pull_back
 
 
-@dataclass(frozen=True)
-class _Backwards:
+class _Backwards(NamedTuple):
     """A loop run backwards: its carry is the adjoint of the loop's carry, then the sums for the wanted wholes."""
 
     loop: Loop

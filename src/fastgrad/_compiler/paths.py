@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import LeakError, ShapeError, TraceError, leak_error, shape_error, trace_error
@@ -33,8 +32,7 @@ class Results(NamedTuple):
     is_number: tuple[bool, ...]
 
 
-@dataclass(frozen=True)
-class Way:
+class Way(NamedTuple):
     """One run: the conditions met with their answers, and what came of it."""
 
     answers: tuple[tuple[Node, bool], ...]

@@ -10,7 +10,6 @@ import functools
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -28,12 +27,14 @@ from .special import UFUNCS_OF_SCIPY, is_scipys
 from .surface import CURES, METHOD_CURES, METHODS, RESHAPED, UFUNC_METHODS, UFUNCS, VIEWS, with_dtype
 
 
-@dataclass(frozen=True, slots=True)
 class Input:
     """An argument to trace: an array of this shape and dtype, whose values are not known yet."""
 
-    shape: Shape
-    dtype: Any = FLOAT64
+    __slots__ = ("dtype", "shape")
+
+    def __init__(self, shape: Shape, dtype: Any = FLOAT64) -> None:
+        self.shape = shape
+        self.dtype = dtype
 
 
 def trace(
