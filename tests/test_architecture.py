@@ -49,7 +49,7 @@ FLOORS = [
     ["transform"],
     ["matrices"],
     ["functions"],
-    ["explain", "check", "loops"],
+    ["_explain", "_check", "loops"],
     ["descent"],
     ["plot"],
     ["__main__"],
