@@ -101,6 +101,7 @@ def test_periods():
 
 
 @pytest.mark.skipif("trunc" not in fg._compiler.graph.ELEMENTWISE, reason="needs truncation")
+@pytest.mark.filterwarnings("ignore:numpy.fix is deprecated")
 def test_fix():
     agree(np.fix, A * 3)
 

@@ -185,7 +185,7 @@ LINALG: dict[str, Callable[..., Any]] = {
 OF_SCIPY: dict[str, Callable[[Any], Any]] = {
     **{f"scipy.stats.rv_continuous.{name}": functools.partial(continuous, x) for name, x in CONTINUOUS.items()},
     **{f"scipy.stats.rv_discrete.{name}": functools.partial(discrete, x) for name, x in DISCRETE.items()},
-    "scipy._lib.apply_where": apply_where,
+    **dict.fromkeys(["scipy._lib.apply_where", "scipy._external.apply_where"], apply_where),
     "scipy._lib._lazywhere": lazywhere,
     **{f"scipy.linalg.{name}": functools.partial(on_arrays, function) for name, function in LINALG.items()},
     **{name: functools.partial(on_nodes, function) for name, function in FUNCTIONS_OF_SCIPY.items()},

@@ -32,6 +32,7 @@ from .trace import trace as trace_as_it_is
 NOT_SUBSTITUTED = frozenset(sys.stdlib_module_names - {"__main__"}) | {"numpy", "scipy", "fastgrad"}
 # of SciPy's Python what can be copied like the user's; elsewhere it is C soon
 SCIPYS = (
+    "scipy._external",
     "scipy._lib",
     "scipy.constants",
     "scipy.integrate._quadrature",
