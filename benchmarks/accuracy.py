@@ -12,6 +12,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,18 @@ def power(x: Any, y: Any) -> Any:
     return exp(y * mp.log(x))
 
 
+def quotient(a: Any, b: Any, whole: Callable[[Fraction], int]) -> Any:
+    """The whole part of a / b, however many digits it has."""
+    return mpf(whole(Fraction(float(a)) / Fraction(float(b))))
+
+
+def rest(a: Any, b: Any, whole: Callable[[Fraction], int]) -> Any:
+    """What a division with a whole quotient leaves."""
+    dividend, divisor = Fraction(float(a)), Fraction(float(b))
+    left = dividend - divisor * whole(dividend / divisor)
+    return mpf(left.numerator) / left.denominator
+
+
 def mirrored(function: Exact) -> Exact:
     return lambda x: max(mpf(1), abs(function(-x)))
 
@@ -116,6 +129,13 @@ OPERATIONS: dict[str, Operation | tuple[Operation, ...]] = {
     "subtract": Operation(lambda a, b: a - b, (lambda a, b: mpf(1), lambda a, b: mpf(-1))),
     "multiply": Operation(lambda a, b: a * b, (lambda a, b: b, lambda a, b: a)),
     "divide": Operation(lambda a, b: a / b, (lambda a, b: 1 / b, lambda a, b: -a / b**2)),
+    "fmod": Operation(
+        lambda a, b: rest(a, b, math.trunc), (lambda a, b: mpf(1), lambda a, b: -quotient(a, b, math.trunc))
+    ),
+    "remainder": Operation(
+        lambda a, b: rest(a, b, math.floor), (lambda a, b: mpf(1), lambda a, b: -quotient(a, b, math.floor))
+    ),
+    "floor_divide": Operation(lambda a, b: quotient(a, b, math.floor), (None, None)),
     "power": Operation(power, (lambda x, y: y * power(x, y - 1), lambda x, y: mp.log(x) * power(x, y)), 0, 300),
     "absolute": Operation(abs, (mp.sign,)),
     "sqrt": Operation(mp.sqrt, (lambda x: 1 / (2 * mp.sqrt(x)),), 0),
@@ -177,8 +197,9 @@ OPERATIONS: dict[str, Operation | tuple[Operation, ...]] = {
 }  # fmt: skip
 EXACT_BY_NATURE = {
     "copy", "less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and", "logical_or",
-    "logical_not", "isnan", "isfinite", "where", "maximum", "minimum", "sign", "floor", "ceil", "trunc", "rint",
-    "multiply_add", "multiply_subtract", "negative_multiply_add", "negative_multiply", "multiply_guarded",
+    "logical_not", "isnan", "isfinite", "where", "maximum", "minimum", "fmax", "fmin", "sign", "copysign", "floor",
+    "ceil", "trunc", "rint", "multiply_add", "multiply_subtract", "negative_multiply_add", "negative_multiply",
+    "multiply_guarded",
 }  # fmt: skip
 
 

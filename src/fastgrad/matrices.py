@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from . import _core
 from ._compiler import tree
 from ._compiler.compile import compile_graph
 from ._compiler.graph import Graph
@@ -58,7 +59,8 @@ class Lanes:
         rest = iter(computed)
         matrices = [next(rest) if x is None else inputs[x] if isinstance(x, int) else x for x in self.given]
         results = [
-            np.empty((*shape, n) if self.is_forward else (n, *shape), dtype) for shape, dtype in self.compiled.outputs
+            _core.empty((*shape, n) if self.is_forward else (n, *shape), dtype)
+            for shape, dtype in self.compiled.outputs
         ]
         self.compiled.program.run_directions(n, [*inputs, *seeds, *matrices], results, self.is_forward)
         outputs = []

@@ -235,6 +235,16 @@ def test_square_root_is_vertical_at_zero():
     assert gradient(np.sqrt, 0.0) == np.inf
 
 
+def test_remainders_count_whole_parts_exactly():
+    third, below = 1 / 3, np.nextafter(1.0, 0.0)  # below / third rounds to 3, but third goes into it twice
+    assert gradient(lambda b: np.fmod(below, b), third) == -2
+    assert gradient(lambda b: np.remainder(below, b), third) == -2
+    assert gradient(lambda b: np.fmod(-7.3, b), 2.0) == 3
+    graph = value_and_gradient(trace(np.fmod, [Input(()), Input(())]), [1])
+    second = value_and_gradient(Graph(graph.inputs, graph.outputs[1:]), [1])
+    assert evaluate(second, 7.3, 2.1)[1] == 0
+
+
 def test_logaddexp_is_stable_at_infinity_and_curved_at_a_tie():
     inf = np.inf
     np.testing.assert_array_equal(

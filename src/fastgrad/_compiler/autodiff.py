@@ -25,7 +25,7 @@ from .graph import (
     reshape,
     scatter_add,
 )
-from .rules import PARTIALS, PULLBACKS, Contribution, Picked, Sliced, Times
+from .rules import COSTLY, PARTIALS, PULLBACKS, Contribution, Picked, Sliced, Times
 from .tree import LEAF, structure_of
 
 
@@ -120,9 +120,9 @@ def _joined(a: Contribution, b: Contribution) -> Sequence[Contribution]:
 def _pull_back(node: Node, adjoint: Node, times: Times, active: Collection[Node]) -> Sequence[Contribution]:
     """One contribution for each operand of `node`, or None where it is not asked for."""
     pull_back = PULLBACKS.get(node.op)
-    if node.op == "scan":  # the one rule that takes trouble for each operand
+    if pull_back is not None and node.op in COSTLY:
         wanted = [x in active and not x.is_bool for x in node.inputs]
-        return PULLBACKS["scan"](adjoint, times, node, *node.inputs, wanted=wanted)
+        return pull_back(adjoint, times, node, *node.inputs, wanted=wanted)
     if pull_back is not None:
         return pull_back(adjoint, times, node, *node.inputs)
     contributions: list[Contribution] = []

@@ -423,7 +423,7 @@ sqrt, exp, log, sin, cos = map(_unary, ("sqrt", "exp", "log", "sin", "cos"))
 sigmoid, softplus, sinh, cosh, digamma, trigamma = map(
     _unary, ("sigmoid", "softplus", "sinh", "cosh", "digamma", "trigamma")
 )
-absolute, sign, trunc, isfinite, isnan = map(_unary, ("absolute", "sign", "trunc", "isfinite", "isnan"))
+absolute, sign, rint, isfinite, isnan = map(_unary, ("absolute", "sign", "rint", "isfinite", "isnan"))
 less, greater, equal, not_equal = map(_binary, ("less", "greater", "equal", "not_equal"))
 maximum, minimum, logical_or, logaddexp = map(_binary, ("maximum", "minimum", "logical_or", "logaddexp"))
 multiply_guarded, hypot, copysign, floor_divide, zeta = map(

@@ -42,7 +42,7 @@ from .graph import (
     truth_as_number,
     uniform,
 )
-from .rules import PULLBACKS, PUSHFORWARDS, Contribution, Tangents, Times
+from .rules import COSTLY, PULLBACKS, PUSHFORWARDS, Contribution, Tangents, Times
 from .simplify import Simplifier, rebuild
 
 STORED_AT_ONCE = 1 << 18  # bytes of carries: up to here each step's is stored
@@ -246,12 +246,12 @@ def _zeros(builder: Builder, size: int, dtype: np.dtype) -> Node:
 
 
 def _pull_back(
-    g: Node, times: Times, y: Node, first: Node, *operands: Node, wanted: Sequence[bool] | None = None
+    g: Node, times: Times, y: Node, first: Node, *operands: Node, wanted: Sequence[bool]
 ) -> Sequence[Contribution]:
     """Contributions to the first carry and to those other operands that are `wanted`."""
     loop: Loop = y.attributes
     n, carry = loop.length, loop.carry
-    wanted = [not x.is_bool for x in operands] if wanted is None else wanted[1:]
+    wanted = wanted[1:]
     back = _Backwards(loop, tuple(wanted), times is multiply_guarded)
     rows, wholes = operands[: loop.n_rows], operands[loop.n_rows :]
     at_last = _adjoint_of(g, 0, carry)
@@ -262,10 +262,8 @@ def _pull_back(
     at_stored = None if at_stored is None else reshape(at_stored, stored.shape)
     start = at_last if at_last is not None else _zeros(y.builder, carry, y.dtype)
     totals = flat(y.builder, [start, _zeros(y.builder, back.n_totals, y.dtype)], y.dtype)
-    if loop.every == 1:
-        totals, to_rows = back.steps(totals, stored, at_stored, at_rows, rows, wholes)
-    else:
-        totals, to_rows = back.segments(totals, stored, at_stored, at_rows, rows, wholes)
+    run = back.steps if loop.every == 1 else back.segments
+    totals, to_rows = run(totals, stored, at_stored, at_rows, rows, wholes)
     to_first, *to_wholes = parts(totals, [(carry,), *back.shapes(wholes, loop.n_rows)])
     to_operands = iter([*parts(to_rows, [x.shape[1:] for x in back.chosen(rows, 0)]), *to_wholes])
     return to_first, *[
@@ -274,6 +272,7 @@ def _pull_back(
 
 
 PULLBACKS["scan"] = _pull_back
+COSTLY.add("scan")
 
 
 class _Backwards(NamedTuple):

@@ -50,6 +50,7 @@ from .graph import (
     power,
     reduction,
     reshape,
+    rint,
     sigmoid,
     sign,
     sin,
@@ -60,7 +61,6 @@ from .graph import (
     sqrt,
     transpose,
     trigamma,
-    trunc,
     uniform,
     where,
     zeta,
@@ -138,7 +138,7 @@ PARTIALS: dict[str, Callable[..., tuple[Partial, ...]]] = {
     "ceil": lambda a, y: (None,),
     "trunc": lambda a, y: (None,),
     "rint": lambda a, y: (None,),
-    "fmod": lambda a, b, y: (1.0, -trunc(a / b)),
+    "fmod": lambda a, b, y: (1.0, rint((y - a) / b)),  # not -trunc(a / b), whose quotient may round up to a whole one
     "remainder": lambda a, b, y: (1.0, -floor_divide(a, b)),
     "floor_divide": lambda a, b, y: (None, None),
     "copysign": lambda a, b, y: (sign(a) * copysign(1.0, b), None),
@@ -298,6 +298,9 @@ PULLBACKS: dict[str, Callable[..., Sequence[Contribution]]] = {
     **rules_along.PULLBACKS,
     "stop_gradient": lambda g, times, y, a: (None,),
 }
+
+# operations whose rule takes trouble for each operand: it is told which are `wanted`
+COSTLY: set[str] = set()
 
 
 # ---- forward mode

@@ -62,44 +62,40 @@ def _standardised(self: Any, x: Any, args: Any, options: Any) -> tuple[Any, Any,
     return as_array(x) - as_array(loc), tuple(map(as_array, args)), as_array(scale)
 
 
-def continuous(method: Method, real: Callable[..., Any]) -> Callable[..., Any]:
-    """A method of rv_continuous, evaluated everywhere and chosen from by `np.where`."""
+def of_distribution(method: Method, evaluate: Callable[..., Any], real: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of a distribution, evaluated everywhere and chosen from by `np.where`."""
 
     @functools.wraps(real)
     def stands_in(self: Any, x: Any, *args: Any, **options: Any) -> Any:
         if not is_traced((x, *args, *options.values())):
             return real(self, x, *args, **options)
-        y, args, scale = _standardised(self, x, args, options)
-        y = y / scale
-        low, high = self._get_support(*args)
-        value = getattr(self, method.inner)(y, *args)
-        if method.density:
-            value = value / scale if method.density == "linear" else value - np.log(scale)
-            is_below, is_above = y < low, y > high
-        else:
-            is_below, is_above = y <= low, y >= high
-        value = np.where(is_below, method.below, np.where(is_above, method.above, value))
-        is_valid = np.logical_and(self._argcheck(*args), scale > 0)
-        return np.where(np.logical_and(is_valid, y == y), value, self.badvalue)
+        return evaluate(self, method, *_standardised(self, x, args, options))
 
     return stands_in
 
 
-def discrete(method: Method, real: Callable[..., Any]) -> Callable[..., Any]:
-    """A method of rv_discrete in the same way."""
+def continuous(self: Any, method: Method, x: Any, args: Any, scale: Any) -> Any:
+    """A method of rv_continuous."""
+    y = x / scale
+    low, high = self._get_support(*args)
+    value = getattr(self, method.inner)(y, *args)
+    if method.density:
+        value = value / scale if method.density == "linear" else value - np.log(scale)
+        is_below, is_above = y < low, y > high
+    else:
+        is_below, is_above = y <= low, y >= high
+    value = np.where(is_below, method.below, np.where(is_above, method.above, value))
+    is_valid = np.logical_and(self._argcheck(*args), scale > 0)
+    return np.where(np.logical_and(is_valid, y == y), value, self.badvalue)
 
-    @functools.wraps(real)
-    def stands_in(self: Any, k: Any, *args: Any, **options: Any) -> Any:
-        if not is_traced((k, *args, *options.values())):
-            return real(self, k, *args, **options)
-        k, args, _ = _standardised(self, k, args, options)
-        low, high = self._get_support(*args)
-        is_inside = np.logical_and(np.logical_and(k >= low, k <= high), np.floor(k) == k)
-        value = getattr(self, method.inner)(k, *args)
-        value = np.where(is_inside, np.clip(value, 0, 1) if method.inner == "_pmf" else value, method.below)
-        return np.where(np.logical_and(self._argcheck(*args), k == k), value, self.badvalue)
 
-    return stands_in
+def discrete(self: Any, method: Method, k: Any, args: Any, scale: Any) -> Any:
+    """A method of rv_discrete."""
+    low, high = self._get_support(*args)
+    is_inside = np.logical_and(np.logical_and(k >= low, k <= high), np.floor(k) == k)
+    value = getattr(self, method.inner)(k, *args)
+    value = np.where(is_inside, np.clip(value, 0, 1) if method.inner == "_pmf" else value, method.below)
+    return np.where(np.logical_and(self._argcheck(*args), k == k), value, self.badvalue)
 
 
 def chosen(cond: Any, values: Any, if_true: Any, if_false: Any, fill: Any) -> Any:
@@ -183,8 +179,14 @@ LINALG: dict[str, Callable[..., Any]] = {
 
 # by top-level packages and qualified name: in which module of a package a function lies differs by version
 OF_SCIPY: dict[str, Callable[[Any], Any]] = {
-    **{f"scipy.stats.rv_continuous.{name}": functools.partial(continuous, x) for name, x in CONTINUOUS.items()},
-    **{f"scipy.stats.rv_discrete.{name}": functools.partial(discrete, x) for name, x in DISCRETE.items()},
+    **{
+        f"scipy.stats.rv_continuous.{name}": functools.partial(of_distribution, x, continuous)
+        for name, x in CONTINUOUS.items()
+    },
+    **{
+        f"scipy.stats.rv_discrete.{name}": functools.partial(of_distribution, x, discrete)
+        for name, x in DISCRETE.items()
+    },
     **dict.fromkeys(["scipy._lib.apply_where", "scipy._external.apply_where"], apply_where),
     "scipy._lib._lazywhere": lazywhere,
     **{f"scipy.linalg.{name}": functools.partial(on_arrays, function) for name, function in LINALG.items()},

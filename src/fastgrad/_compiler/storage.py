@@ -27,7 +27,6 @@ NAMES, ARITIES, KINDS = zip(*operations(), strict=True)
 OPS = {name: number for number, name in enumerate(NAMES)}
 SCAN = OPS["scan"]
 MAX_DIMS = 8  # axes of an instruction
-HEADER_WORDS, BUFFER_WORDS = 7, 5
 
 
 class Storage:
