@@ -14,7 +14,7 @@ import fastgrad as fg
 from . import machine, peers, report
 from .timing import Case, Outcome, measure
 
-SUITES = ("gradient", "descent")
+SUITES = ("gradient", "descent", "fits")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,7 +14,7 @@ from .timing import Side
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 BUILT_IN = ("python", "numpy")
-OPTIONAL = ("jax", "autograd", "casadi", "torch")
+OPTIONAL = ("jax", "autograd", "casadi", "torch", "scipy")
 NAMES = BUILT_IN + OPTIONAL
 
 

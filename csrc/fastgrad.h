@@ -157,42 +157,98 @@ FG_CHECKED fg_status fg_evaluate_directions(const fg_program *program, int64_t n
 
 /* The update rules, from updates.def. */
 typedef enum {
-#define UPDATE(name, states, settings, powers, c0, c1, statement) FG_UPDATE_##name,
+#define UPDATE(name, states, settings, running, coefficients, statement) FG_UPDATE_##name,
 #include "updates.def"
     FG_N_UPDATES
 } fg_update;
 
+/* What a rule has at most: arrays like x, numbers that a lane carries on, coefficients of a step, settings. */
+enum { FG_MAX_STATES = 3, FG_MAX_RUNNING = 3, FG_MAX_COEFFICIENTS = 3, FG_MAX_SETTINGS = 4 };
+
 const char *fg_update_name(int update); /* NULL when there is no such rule */
 int fg_update_n_settings(int update);
+int fg_update_n_states(int update);
 
 typedef enum {
+    FG_RUNNING = -1,      /* a later call goes on */
     FG_CONVERGED = 0,     /* the largest absolute component of the gradient is at most gtol */
     FG_OUT_OF_ITERATIONS, /* maxiter updates were made */
-    FG_NON_FINITE         /* the gradient is not finite */
+    FG_NON_FINITE,        /* the gradient is not finite */
+    FG_SMALL_CHANGE,      /* the last step changed the value by at most ftol */
+    FG_SMALL_STEP,        /* the last step was no longer than xtol says */
+    FG_OUT_OF_EVALUATIONS,
+    FG_NO_PROGRESS,
+    FG_STOPPED
 } fg_outcome;
 
+/* Where a descent stands between two calls; rows of an instance are read only if it made updates before. */
+typedef struct {
+    int64_t n_iterations;            /* most updates of an instance in this call */
+    void *state[FG_MAX_STATES];      /* (batch, size) each, those that the rule has */
+    double *running[FG_MAX_RUNNING]; /* (batch,) each */
+    void *last[3];                   /* (batch,) each: the last step's first value, and squares of its and x's length */
+} fg_standing;
+
 /* Minimises output 0 of `program`, whose outputs are the gradient (like input 0) alone, or the value (one element)
- * and the gradient. Input 0 is the lane value that descends. All arrays are the caller's. */
+ * and the gradient. Input 0 is the lane value that descends. All arrays are the caller's.
+ *
+ * In this order an iteration looks at the gradient, inside bounds at what they leave of it, and at the last step; clips
+ * the gradient; takes rate weight_decay x off x; updates x; moves it into the bounds. Nothing is evaluated outside. */
 typedef struct {
     const fg_program *program;
     fg_update update;
     int64_t batch;
     int64_t maxiter;
-    int64_t record_every;        /* 0: no history; else records iterations 0, k, 2k, ... */
-    int64_t n_records;           /* rows of the history: maxiter / record_every + 1 */
-    double gtol;                 /* stops a lane; 0 stops at an exact zero, negative never */
+    int64_t record_every; /* 0: no history; else records iterations 0, k, 2k, ... */
+    int64_t n_records;    /* rows of the history: maxiter / record_every + 1 */
+    double gtol;          /* stops a lane; 0 stops at an exact zero, negative never */
+    double ftol;          /* stops after |change of value| <= ftol max(1, |value|), the larger value; negative never */
+    double xtol;          /* stops after a step of length <= xtol (xtol + length of x); negative never */
     const double *learning_rate; /* (batch,) or one element, see learning_rate_is_lane */
     int learning_rate_is_lane;
+    const double *schedule; /* (n_schedule,) factors of the rate by an instance's iteration; the last holds. Or NULL */
+    int64_t n_schedule;
     const double *settings;    /* of the update rule, e.g. beta1, beta2, epsilon */
-    const void *const *inputs; /* as for fg_evaluate_batch; inputs[0] is x0 */
-    void *x;                   /* (batch, size) final points; may be inputs[0] */
-    int64_t *nit;              /* (batch,) updates made */
-    int32_t *outcome;          /* (batch,) fg_outcome */
-    void *history_fun;         /* (n_records, batch) or NULL; rows not reached are left as they were */
-    void *history_x;           /* (n_records, batch, size) or NULL */
-    int keep_best;             /* x is the point of least finite value seen (needs the value output) */
+    double weight_decay;       /* 0: none */
+    double clip_value;         /* largest magnitude of a gradient's component; 0: any */
+    double clip_norm;          /* largest length of a gradient; 0: any */
+    const void *lower, *upper; /* (batch, size), or (size,) for all, see bounds_are_lane; both or none */
+    int bounds_are_lane;
+    const void *const *inputs;   /* as for fg_evaluate_batch; inputs[0] is x0 */
+    void *x;                     /* (batch, size) final points; may be inputs[0] */
+    int64_t *nit;                /* (batch,) updates made; with `standing` also those made before */
+    int32_t *outcome;            /* (batch,) fg_outcome; with `standing` only those FG_RUNNING go on */
+    void *history_fun;           /* (n_records, batch) or NULL; rows not reached are left as they were */
+    void *history_norm;          /* (n_records, batch) or NULL: what gtol is compared with */
+    void *history_step;          /* (n_records, batch) or NULL: length of the step that led here, 0 at first */
+    void *history_x;             /* (n_records, batch, size) or NULL */
+    int keep_best;               /* x is the point of least finite value seen (needs the value output) */
+    const fg_standing *standing; /* to go on in a later call, bit by bit as if in one; or NULL. Not with keep_best */
+    int64_t *lane_steps;         /* 2 numbers or NULL: steps of lanes that held an instance, and of all lanes */
 } fg_descent;
 
 FG_CHECKED fg_status fg_descend(const fg_descent *descent, fg_poll poll, void *poll_context, fg_error *error);
+
+/* ---- repeating a program -------------------------------------------------------------------------------- */
+
+/* Runs `program` for each instance again and again, state in and state out, until it says stop. Its first n_state
+ * inputs and outputs are the state: lane values, alike in pairs. One more output, one element of a lane, is 0 to go on,
+ * else 1 + the outcome. All arrays are the caller's. */
+typedef struct {
+    const fg_program *program;
+    int64_t batch;
+    int64_t n_state;
+    const void *const *inputs; /* as for fg_evaluate_batch; a state that is NULL starts at zero */
+    void *const *results;      /* n_state arrays (batch, size), NULL for what is not wanted; may be the inputs */
+    int32_t *outcome;          /* (batch,); -1 where max_runs came first */
+    int64_t max_runs;          /* of an instance in this call */
+    int64_t counter;           /* the state of one element that counts iterations */
+    int64_t record_every;      /* 0: no history; else states are recorded where the counter becomes 0, k, 2k, ... */
+    int64_t n_records;         /* rows of the history; what goes beyond is not recorded */
+    void *const *history;      /* n_state arrays (n_records, batch, size), NULL for what is not recorded, or NULL */
+    int64_t *runs;             /* [0]: runs of instances; [1]: the same and those of idle lanes */
+} fg_iteration;
+
+FG_CHECKED fg_status fg_iterate(const fg_iteration *iteration, fg_poll poll, void *poll_context, fg_error *error);
 
 #endif

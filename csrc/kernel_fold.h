@@ -14,28 +14,28 @@ FG_INLINE int64_t TYPED(left_part)(int64_t n) {
     return left;
 }
 
-/* Lanes: N neighbouring results at once (the first `some` when that is not 0). */
+/* Lanes: N neighbouring results at once (the first `some` when that is not 0). Few elements leave all but the first
+ * `used` accumulators at the identity, which changes no bit of what it is joined with: they are left out. */
 FG_INLINE V TYPED(chunk_of_lanes)(const fg_fold *f, int64_t n, const T *a, const T *b, int64_t some, V identity,
-                                  TYPED(lift) lift, TYPED(join) join) {
+                                  int used, unsigned splat, TYPED(lift) lift, TYPED(join) join) {
     V accumulator[TYPED(ACCUMULATORS)];
     const int64_t sa = f->stride[0], sb = f->stride[1];
-    const unsigned splat = f->splat;
 #define ELEMENT(p, bit) (splat & (bit) ? SPLAT(*(p)) : some ? TYPED(load_some)(p, some) : TYPED(load)(p))
 #pragma GCC unroll 16
-    for (int j = 0; j < TYPED(ACCUMULATORS); j++)
+    for (int j = 0; j < used; j++)
         accumulator[j] = identity;
     int64_t r = 0;
-    for (; r + TYPED(ACCUMULATORS) <= n; r += TYPED(ACCUMULATORS))
+    for (; r + used <= n; r += used)
 #pragma GCC unroll 16
-        for (int j = 0; j < TYPED(ACCUMULATORS); j++)
+        for (int j = 0; j < used; j++)
             accumulator[j] = lift(accumulator[j], ELEMENT(a + (r + j) * sa, 1u), ELEMENT(b + (r + j) * sb, 2u));
 #pragma GCC unroll 16
-    for (int j = 0; j < TYPED(ACCUMULATORS); j++)
+    for (int j = 0; j < used; j++)
         if (r + j < n)
             accumulator[j] = lift(accumulator[j], ELEMENT(a + (r + j) * sa, 1u), ELEMENT(b + (r + j) * sb, 2u));
 #undef ELEMENT
 #pragma GCC unroll 4
-    for (int half = TYPED(ACCUMULATORS) / 2; half > 0; half /= 2)
+    for (int half = used / 2; half > 0; half /= 2)
 #pragma GCC unroll 8
         for (int j = 0; j < half; j++)
             accumulator[j] = join(accumulator[j], accumulator[j + half]);
@@ -83,6 +83,9 @@ FG_INLINE T TYPED(chunk_along)(const fg_fold *f, int64_t n, const T *a, const T 
     return buffer[0];
 }
 
+#define CHUNK(name, identity, some, used, splat) \
+    TYPED(chunk_of_lanes)(f, n, a, b, some, identity, used, splat, TYPED(lift_##name), TYPED(join_##name))
+
 #define FOLD(name, identity, lift_expression, join_expression)                                                     \
     FG_INLINE V TYPED(lift_##name)(V a, V b, V c) {                                                                \
         (void)c;                                                                                                   \
@@ -96,8 +99,15 @@ FG_INLINE T TYPED(chunk_along)(const fg_fold *f, int64_t n, const T *a, const T 
                 TYPED(lanes_##name)(f, left, a, b, some),                                                          \
                 TYPED(lanes_##name)(f, n - left, a + left * f->stride[0], b + left * f->stride[1], some));         \
         }                                                                                                          \
-        return some ? TYPED(chunk_of_lanes)(f, n, a, b, some, identity, TYPED(lift_##name), TYPED(join_##name))    \
-                    : TYPED(chunk_of_lanes)(f, n, a, b, 0, identity, TYPED(lift_##name), TYPED(join_##name));      \
+        if (some)                                                                                                  \
+            return CHUNK(name, identity, some, 16, f->splat);                                                      \
+        if (f->splat)                                                                                              \
+            return CHUNK(name, identity, 0, 16, f->splat);                                                         \
+        if (n <= 2)                                                                                                \
+            return CHUNK(name, identity, 0, 2, 0);                                                                 \
+        if (n <= 4)                                                                                                \
+            return CHUNK(name, identity, 0, 4, 0);                                                                 \
+        return n <= 8 ? CHUNK(name, identity, 0, 8, 0) : CHUNK(name, identity, 0, 16, 0);                          \
     }                                                                                                              \
     static T TYPED(along_##name)(const fg_fold *f, int64_t n, const T *a, const T *b) {                            \
         if (n > TYPED(CHUNK)) {                                                                                    \
@@ -128,3 +138,4 @@ FG_INLINE T TYPED(chunk_along)(const fg_fold *f, int64_t n, const T *a, const T 
 #include "ops.def"
 FOLD(dot, K(-0.0), FUSED(b, c, a), a + b)
 #undef FOLD
+#undef CHUNK

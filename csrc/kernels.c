@@ -92,14 +92,17 @@ const fg_kernels PASTE(fg_kernels_, FG_ISA) = {
     .lanes_away = BOTH(lanes_away),
     .away = BOTH(away),
     .check = BOTH(check),
+    .change = BOTH(change),
+    .largest = BOTH(largest),
+    .project = BOTH(project),
     .step =
         {
-#define UPDATE(name, states, settings, powers, c0, c1, statement) BOTH(step_##name),
+#define UPDATE(name, states, settings, running, coefficients, statement) BOTH(step_##name),
 #include "updates.def"
         },
     .prepare =
         {
-#define UPDATE(name, states, settings, powers, c0, c1, statement) BOTH(prepare_##name),
+#define UPDATE(name, states, settings, running, coefficients, statement) BOTH(prepare_##name),
 #include "updates.def"
         },
 };

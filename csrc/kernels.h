@@ -63,25 +63,46 @@ typedef struct {
 } fg_check;
 typedef int (*fg_check_kernel)(const fg_check *check);
 
+/* Which lanes the last step changed too little, to stop them as fg_check does. `stops`: what fg_check found stands in
+ * `stop`, and goes first. Whether any lane stops in the end. */
+typedef struct {
+    int64_t n_lanes;
+    double ftol, xtol; /* negative: not asked for, and then what it compares is not read */
+    const void *value, *value_before, *step,
+        *size;          /* (n_lanes,); squares of the lengths of the step and of the point */
+    const void *frozen; /* as in fg_check */
+    int stops;
+    void *stop;
+} fg_change;
+typedef int (*fg_change_kernel)(const fg_change *change);
+
+/* out[l] = the largest magnitude of a component of lane l, NaN when one is; blocks as for fg_check. */
+typedef void (*fg_largest_kernel)(int64_t size, int64_t n_lanes, const void *gradient, void *out);
+
+/* out = the gradient, cut where a step of length 1 against it would leave the bounds, and there the way to them; n
+ * elements of each array. */
+typedef void (*fg_project_kernel)(int64_t n, const void *lower, const void *upper, const void *x, const void *gradient,
+                                  void *out);
+
 /* One step of descent for a block of lanes. */
 typedef struct {
     int64_t size, n_lanes;
-    void *x, *state[2];   /* (size, n_lanes) */
-    const void *gradient; /* (size, n_lanes) */
-    const void *c[2];     /* the rule's coefficients of this step: (n_lanes,), or one number for all lanes */
+    void *x, *state[FG_MAX_STATES];     /* (size, n_lanes) */
+    const void *gradient;               /* (size, n_lanes) */
+    const void *c[FG_MAX_COEFFICIENTS]; /* the rule's coefficients of this step: (n_lanes,), or one for all lanes */
     int c_is_lane;
     const double *settings;
     const void *frozen; /* (n_lanes,) or NULL: not 0 keeps a lane's point */
 } fg_step;
 typedef void (*fg_step_kernel)(const fg_step *step);
 
-/* The coefficients of lanes 0 to n - 1 after advancing the running powers settings[0]^t and settings[1]^t. */
+/* The coefficients of lanes 0 to n - 1, whose running numbers are advanced. */
 typedef struct {
     int64_t n;
     const double *settings;
-    const double *learning_rate; /* (n,) */
-    double *power[2];            /* (n,) */
-    void *c[2];                  /* (n,), in the dtype of the step */
+    const double *learning_rate;     /* (n,) */
+    double *running[FG_MAX_RUNNING]; /* (n,) */
+    void *c[FG_MAX_COEFFICIENTS];    /* (n,), in the dtype of the step */
 } fg_prepare;
 typedef void (*fg_prepare_kernel)(const fg_prepare *prepare);
 
@@ -96,6 +117,9 @@ typedef struct {
     fg_lanes_kernel lanes_away[FG_N_FLOATS]; /* as lanes_out, past the caches */
     fg_away_kernel away[FG_N_FLOATS];
     fg_check_kernel check[FG_N_FLOATS];
+    fg_change_kernel change[FG_N_FLOATS];
+    fg_largest_kernel largest[FG_N_FLOATS];
+    fg_project_kernel project[FG_N_FLOATS];
     fg_step_kernel step[FG_N_UPDATES][FG_N_FLOATS];
     fg_prepare_kernel prepare[FG_N_UPDATES][FG_N_FLOATS];
 } fg_kernels;

@@ -122,6 +122,21 @@ void fg_workspace_destroy(fg_workspace *workspace) {
     *workspace = (fg_workspace){NULL, NULL};
 }
 
+void fg_fill_lane(const fg_program *p, const fg_workspace *w, int64_t n_lanes, int64_t lane, const void *const *inputs,
+                  int64_t instance) {
+    for (int64_t i = 0; i < p->n_inputs; i++) {
+        const fg_buffer *b = &p->buffers[p->input[i]];
+        const int64_t item = fg_item_size(b->dtype);
+        char *to = (char *)w->base[p->input[i]] + lane * item;
+        if (b->is_lane && inputs[i])
+            fg_active_kernels()->lanes_in[b->dtype](1, b->size, n_lanes,
+                                                    (const char *)inputs[i] + instance * b->size * item, to);
+        else if (b->is_lane)
+            for (int64_t k = 0; k < b->size; k++)
+                memset(to + k * n_lanes * item, 0, (size_t)item);
+    }
+}
+
 typedef struct {
     const fg_program *program;
     const fg_plan *plan;
@@ -224,13 +239,13 @@ fg_status fg_shared_create(const fg_program *p, const fg_plan *plan, const void 
     return FG_OK;
 }
 
-/* A block's live values should stay in L1; where even 16 lanes do not fit there (large instances), they still pay as
- * long as L2 holds them; past that one instance alone fills the vectors. A small batch is cut into several blocks.
- * An odd multiple of 16: rows a power of two apart would share few cache sets, and their loads would wait for stores to
- * other rows that agree in the low bits of the address. Of loops, a step's values should stay in L1 and the
+/* A block's live values should stay within near_bytes; where even 16 lanes do not fit there (large instances), they
+ * still pay as long as L2 holds them; past that one instance alone fills the vectors. A small batch is cut into several
+ * blocks. An odd multiple of 16: rows a power of two apart would share few cache sets, and their loads would wait for
+ * stores to other rows that agree in the low bits of the address. Of loops, a step's values should stay in L1 and the
  * memory of inner loops in L2; what the outermost pass through only bounds the memory of a block. */
-int64_t fg_lanes_for(const fg_program *p, int64_t batch, int64_t more_bytes) {
-    enum { L1_BYTES = 40 << 10, L2_BYTES = 2 << 20, MOST = 31, UNIT = 16, BLOCKS = 8, BLOCK_BYTES = 32 << 20 };
+int64_t fg_lanes_for(const fg_program *p, int64_t batch, int64_t more_bytes, int64_t near_bytes) {
+    enum { L2_BYTES = 2 << 20, MOST = 31, UNIT = 16, BLOCKS = 8, BLOCK_BYTES = 32 << 20 };
     int64_t bytes = p->lane_bytes + p->lane_loop_bytes + more_bytes;
     for (int64_t i = 0; i < p->n_buffers; i++)
         if (p->buffers[i].is_lane && (p->buffers[i].role == FG_INPUT || p->buffers[i].role == FG_OUTPUT))
@@ -239,7 +254,7 @@ int64_t fg_lanes_for(const fg_program *p, int64_t batch, int64_t more_bytes) {
     const int64_t near = p->lane_loop_bytes ? p->lane_loop_bytes + more_bytes : bytes;
     if (batch == 1 || UNIT * near > L2_BYTES || UNIT * bytes > 8 * (int64_t)BLOCK_BYTES)
         return 1;
-    int64_t units = live ? L1_BYTES / (UNIT * live) : MOST;
+    int64_t units = live ? near_bytes / (UNIT * live) : MOST;
     if (UNIT * units * near > L2_BYTES)
         units = L2_BYTES / (UNIT * near);
     if (UNIT * units * bytes > BLOCK_BYTES)
@@ -280,7 +295,7 @@ static fg_status evaluate_batch(const fg_program *program, int64_t batch, const 
                                 fg_error *error) {
     if (batch < 1)
         return fg_fail(error, FG_INVALID_VALUE, "the batch must have at least one instance");
-    const int64_t n_lanes = fg_lanes_for(program, batch, 0);
+    const int64_t n_lanes = fg_lanes_for(program, batch, 0, FG_L1_BYTES);
     const int n_workers = fg_workers_for(instance_cost(program) * (double)batch, (batch + n_lanes - 1) / n_lanes);
     batch_run run = {.program = program,
                      .lanes_in = fg_active_kernels()->lanes_in,

@@ -22,7 +22,12 @@ FG_CHECKED fg_status fg_shared_create(const fg_program *program, const fg_plan *
                                       void *const *outputs, fg_watch *watch, void **uniform, fg_error *error);
 
 /* Lanes of a block for a batch: 1, or an odd multiple of 16, by the bytes that a lane keeps live (those of the
- * program and `more_bytes`). Never by the number of threads. */
-int64_t fg_lanes_for(const fg_program *program, int64_t batch, int64_t more_bytes);
+ * program and `more_bytes`), and the cache of `near_bytes` where they should stay. Never by the number of threads. */
+enum { FG_L1_BYTES = 40 << 10 };
+int64_t fg_lanes_for(const fg_program *program, int64_t batch, int64_t more_bytes, int64_t near_bytes);
+
+/* Loads an instance of the callers' arrays into a lane of a block; a lane input that is NULL becomes zero. */
+void fg_fill_lane(const fg_program *program, const fg_workspace *workspace, int64_t n_lanes, int64_t lane,
+                  const void *const *inputs, int64_t instance);
 
 #endif

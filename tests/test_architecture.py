@@ -27,7 +27,7 @@ C_FLOORS = [
     [*KERNELS, "cpu"],
     ["plan", "loop", "groups", "tiles"],
     ["machine"],
-    ["descent"],
+    ["descent", "iterate"],
 ]
 C_SIBLINGS = {  # what a part of a floor may use of its own floor
     "kernels": set(KERNELS),
@@ -43,14 +43,18 @@ C_SIBLINGS = {  # what a part of a floor may use of its own floor
 
 # Likewise for Python, the parts of the package; modules of one floor may import each other, never in a circle.
 FLOORS = [
-    ["errors", "_core"],
+    ["errors", "_core", "_statuses"],
     ["_arrays", "_machine", "_progress"],
+    ["schedules"],
+    ["methods"],
     ["_compiler"],
     ["transform"],
     ["matrices"],
     ["functions"],
-    ["_explain", "_check", "loops"],
+    ["_explain", "_check", "loops", "_searches", "_levenberg", "_curves", "problem", "results"],
+    ["_runs"],
     ["descent"],
+    ["fitting", "_multistart"],
     ["plot"],
     ["__main__"],
     ["__init__"],

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers import Subclass, disguises
 
+import fastgrad as fg
 from fastgrad._arrays import as_floats, is_number_array
 
 X = np.random.default_rng(0).normal(size=(3, 4))
@@ -130,3 +131,10 @@ def test_data_and_settings_are_told_apart():
         assert is_number_array(data)
     for setting in (1, True, "a", None, len, b"x"):
         assert not is_number_array(setting)
+
+
+def test_what_broadcast_arrays_gives_is_taken_without_a_warning():
+    x, _ = np.broadcast_arrays(np.ones(3), np.ones((2, 3)))
+    assert fg.value_and_grad(lambda x: np.sum(x**2))(x)[0] == 6
+    same, _ = np.broadcast_arrays(np.ones(3), 0.0)
+    assert fg.minimize(lambda x: np.sum(x**2), same, bounds=fg.Bounds(-same, same), maxiter=2).nit == 2

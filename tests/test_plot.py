@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.collections import FillBetweenPolyCollection, LineCollection  # noqa: E402
 from matplotlib.colors import to_hex  # noqa: E402
 
+import fastgrad as fg  # noqa: E402
 from fastgrad import plot  # noqa: E402
 
 
@@ -234,7 +235,7 @@ def test_convergence_passes_settings_on(name):
     [
         Case("history", {}, r"res has no history: pass record='fun' to minimize"),
         Case("path", {"quantity": "distance"}, r"no path.*pass record='path'"),
-        Case("quantity", {"quantity": "speed"}, r"quantity must be 'fun' or 'distance'; got 'speed'"),
+        Case("quantity", {"quantity": "speed"}, r"quantity must be one of 'fun', 'gradient_norm', .*; got 'speed'"),
         Case("percentiles", {"percentiles": (95, 5)}, r"percentiles must be two numbers"),
         Case("percentiles", {"percentiles": 5}, r"percentiles must be two numbers; got 5"),
         Case(
@@ -243,6 +244,7 @@ def test_convergence_passes_settings_on(name):
             r"optimum has shape \(2,\).*a number or one for each of 40 problems",
         ),
         Case("optimum", {"optimum": [1.0, 2.0, 3.0], "quantity": "distance"}, r"optimum has shape \(3,\)"),
+        Case("optimum", {"optimum": 1.0, "quantity": "step"}, r"optimum is for quantity='fun' or 'distance'"),
     ],
     ids=lambda case: case.what,
 )
@@ -291,10 +293,25 @@ def test_paths_ends_where_the_result_is():
     np.testing.assert_array_equal(marks(ax)["_end"], [best.x])
 
 
-def test_paths_of_parameters_in_a_dict():
-    res = SimpleNamespace(fun=1.0, history=SimpleNamespace(nit=[0], fun=[1.0], x={"a": [1.0], "b": [2.0]}))
-    with pytest.raises(ValueError, match="parameters of res are not one array, which paths needs"):
-        plot.paths(res)
+def nested_descent(record="path", **more):
+    def fun(p):
+        return (p["a"] - 1) ** 2 + 3 * np.sum((p["b"] + 1) ** 2)
+
+    x0 = {"a": np.linspace(-3, 3, 5), "b": np.ones((5, 1))}
+    return fg.minimize(fun, x0, in_axes=0, method="gd", learning_rate=0.1, record=record, **more)
+
+
+def test_nested_parameters_are_drawn_where_they_are_two_numbers():
+    res = nested_descent()
+    (lines,) = plot.paths(res).collections
+    assert len(lines.get_segments()) == 5
+    np.testing.assert_allclose(next(iter(lines.get_segments()))[0, 1], 1)
+    ax = plot.convergence(res, quantity="distance", optimum={"a": 1.0, "b": [-1.0]})
+    distance = np.hypot(res.history.x["a"] - 1, res.history.x["b"][..., 0] + 1)
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), np.median(held(distance), axis=1))
+    plot.convergence(res[0], quantity="distance")
+    with pytest.raises(ValueError, match="problems of two parameters, and those of res have 3"):
+        plot.paths(fg.minimize(lambda p: np.sum(p[0] ** 2) + p[1] ** 2, (np.ones(2), 1.0), record="path", maxiter=3))
 
 
 def test_paths_shows_every_point():
@@ -423,3 +440,64 @@ def test_paths_errors_name_the_result():
         plot.paths({"Adam": SimpleNamespace(history=None, fun=0.0)})
     with pytest.raises(ValueError, match="empty dict"):
         plot.paths({})
+
+
+# ---- results of minimize
+
+
+@pytest.mark.parametrize("method", ["adam", "lbfgs"])
+@pytest.mark.parametrize("quantity", ["fun", "gradient_norm", "step"])
+def test_convergence_draws_every_quantity_of_a_history(method, quantity):
+    starts = np.random.default_rng(0).normal(size=(30, 2))
+    res = fg.minimize(lambda x: np.sum((x - 1) ** 4), starts, in_axes=0, method=method, maxiter=40, record="fun")
+    recorded = getattr(res.history, quantity)
+    first = int(quantity == "step")  # none leads to the start
+    ax = plot.convergence(res, quantity=quantity)
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), res.history.nit[first:])
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), np.median(held(recorded[first:]), axis=1))
+    (line,) = plot.convergence(res[3], quantity=quantity).lines
+    np.testing.assert_array_equal(line.get_ydata(), recorded[first : res.nit[3] + 1, 3])
+    assert {"fun": "fun(x)", "gradient_norm": "largest component of the gradient", "step": "length of the step"}[
+        quantity
+    ] == ax.get_ylabel()
+
+
+def test_a_descent_without_steps_has_none_to_draw():
+    res = fg.minimize(lambda x: np.sum(x**2), np.ones(2), maxiter=0, record="fun")
+    with pytest.raises(ValueError, match="no finite value of 'step'"):
+        plot.convergence(res, quantity="step")
+
+
+def test_large_batches_and_plain_matplotlib():
+    starts = np.random.default_rng(0).uniform(-2, 2, (10_000, 2))
+    res = fg.minimize(lambda x: np.sum((x**2 - 1) ** 2), starts, in_axes=0, method="lbfgs", record="path")
+    for draw in (plot.convergence, plot.paths, plot.outcomes):
+        draw(res).figure.canvas.draw()
+    some = res.history[:20]
+    axes = plt.subplots(1, 3)[1]
+    axes[0].semilogy(some.nit, some.fun)
+    axes[1].plot(*some.x.T)
+    axes[2].plot(res.history.nit, res.history.gradient_norm[:, 0])
+    axes[0].figure.canvas.draw()
+
+
+def test_outcomes_are_points_by_status():
+    x0 = np.concatenate([np.linspace(-2, 2, 20), [np.nan, 1e200]])[:, None]
+    res = fg.minimize(lambda x: np.sum((x**2 - 1) ** 2), x0, in_axes=0, learning_rate=0.03, maxiter=90, gtol=1e-3)
+    ax = plot.outcomes(res, markersize=4)
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert sum(int(label.split()[0]) for label in labels) == 22
+    assert labels[-1] == "2 without a finite value"
+    drawn = {line.get_label(): line for line in ax.lines}
+    for code, name in [(0, "converged (gtol)"), (1, "out of iterations")]:
+        mine = (res.status == code) & np.isfinite(res.fun)
+        line = drawn[f"{np.count_nonzero(mine)} {name}"]
+        np.testing.assert_array_equal(line.get_xdata(), res.nit[mine])
+        np.testing.assert_array_equal(line.get_ydata(), res.fun[mine])
+        assert line.get_markersize() == 4
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("iterations", "fun(x)")
+    assert plot.outcomes(res, optimum=-1.0).get_ylabel() == "fun(x) − optimum"
+    plot.outcomes(res[0])
+    plot.outcomes(fg.minimize(lambda x: np.sum(x**2), np.ones(3), callback=lambda x: next(iter(())), maxiter=5))
+    with pytest.raises(ValueError, match="no finite value"):
+        plot.outcomes(res[-2:-1])

@@ -6,9 +6,7 @@ descends on thousands of problems at once.
 
 from typing import TYPE_CHECKING, Any
 
-from . import plot
 from ._machine import get_num_threads, release_memory, set_num_threads, show_config
-from .descent import GD, Adam, History, Momentum, Result, minimize
 from .errors import IndexingError, ShapeError, TraceError
 from .functions import (
     derivative,
@@ -23,31 +21,60 @@ from .functions import (
     vjp,
     vmap,
 )  # fmt: skip
-from .loops import fori_loop, scan
 
 if TYPE_CHECKING:
+    from . import plot, schedules
     from ._check import GradCheck, check_grad
     from ._explain import Explanation, explain
+    from ._levenberg import LM
+    from ._multistart import Minima, multistart
+    from ._searches import LBFGS, Backtracking
+    from .descent import minimize
+    from .fitting import CurveFit, curve_fit, least_squares
+    from .loops import fori_loop, scan
+    from .methods import GD, Adagrad, Adam, AdamW, AMSGrad, Lion, Momentum, NAdam, Nesterov, RMSprop, Rprop
+    from .problem import Bounds
+    from .results import History, Result
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "GD", "Adam", "Explanation", "GradCheck", "History", "IndexingError", "Momentum", "Result", "ShapeError",
-    "TraceError", "check_grad", "derivative", "explain", "fori_loop", "get_num_threads", "grad", "hessian", "hvp",
-    "jacobian", "jvp", "minimize", "partial", "plot", "release_memory", "scan", "set_num_threads", "show_config",
-    "stop_gradient", "value_and_grad", "vjp", "vmap",
-]  # fmt: skip
+# loaded when they are first asked for, so that what only needs gradients starts sooner: by the module they are in
+_LATER = {
+    "_check": ["GradCheck", "check_grad"],
+    "_explain": ["Explanation", "explain"],
+    "_levenberg": ["LM"],
+    "_multistart": ["Minima", "multistart"],
+    "_searches": ["LBFGS", "Backtracking"],
+    "descent": ["minimize"],
+    "fitting": ["CurveFit", "curve_fit", "least_squares"],
+    "loops": ["fori_loop", "scan"],
+    "methods": [
+        "GD", "AMSGrad", "Adagrad", "Adam", "AdamW", "Lion", "Momentum", "NAdam", "Nesterov", "RMSprop", "Rprop",
+    ],
+    "problem": ["Bounds"],
+    "results": ["History", "Result"],
+}  # fmt: skip
+_MODULE_OF = {name: module for module, names in _LATER.items() for name in names}
+_MODULES = ("plot", "schedules")
 
-# for looking at one function: loaded when they are first asked for
-_LATER = {"GradCheck": "_check", "check_grad": "_check", "Explanation": "_explain", "explain": "_explain"}
+__all__ = [
+    "GD", "LBFGS", "LM", "AMSGrad", "Adagrad", "Adam", "AdamW", "Backtracking", "Bounds", "CurveFit", "Explanation",
+    "GradCheck", "History", "IndexingError", "Lion", "Minima", "Momentum", "NAdam", "Nesterov", "RMSprop", "Result",
+    "Rprop", "ShapeError", "TraceError", "check_grad", "curve_fit", "derivative", "explain", "fori_loop",
+    "get_num_threads", "grad", "hessian", "hvp", "jacobian", "jvp", "least_squares", "minimize", "multistart",
+    "partial", "plot", "release_memory", "scan", "schedules", "set_num_threads", "show_config", "stop_gradient",
+    "value_and_grad", "vjp", "vmap",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    value = getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
     globals()[name] = value
     return value
 

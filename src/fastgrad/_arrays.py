@@ -17,7 +17,8 @@ def as_floats(value: Any, name: str) -> np.ndarray:
     float32 stays, float16 becomes float32, everything else that is real float64. Raises TypeError naming the
     argument for complex numbers, objects, strings and masked arrays.
     """
-    if type(value) is np.ndarray and (value.dtype is FLOAT64 or value.dtype is FLOAT32) and value.flags.carray:
+    is_plain = type(value) is np.ndarray and (value.dtype is FLOAT64 or value.dtype is FLOAT32)
+    if is_plain and value.flags.c_contiguous and value.flags.aligned:  # asking for carray warns about broadcast arrays
         return value
     if type(value) is not np.ndarray and (met := refused_class(value)):
         raise TypeError(f"{name} is {met[0]}: {met[1]}")

@@ -63,22 +63,52 @@ cdef extern from "fastgrad.h" nogil:
                                      void *const *outputs, int lanes_innermost, fg_poll poll, void *poll_context,
                                      fg_error *error)
 
+    ctypedef enum fg_outcome:
+        FG_RUNNING
+
     ctypedef int fg_update
     const char *fg_update_name(int update)
     int fg_update_n_settings(int update)
+    int fg_update_n_states(int update)
+    ctypedef struct fg_standing:
+        int64_t n_iterations
+        void *state[3]
+        double *running[3]
+        void *last[3]
     ctypedef struct fg_descent:
         const fg_program *program
         fg_update update
         int64_t batch, maxiter, record_every, n_records
-        double gtol
+        double gtol, ftol, xtol
         const double *learning_rate
         int learning_rate_is_lane
+        const double *schedule
+        int64_t n_schedule
         const double *settings
+        double weight_decay, clip_value, clip_norm
+        const void *lower
+        const void *upper
+        int bounds_are_lane
         const void *const *inputs
         void *x
         int64_t *nit
         int32_t *outcome
         void *history_fun
+        void *history_norm
+        void *history_step
         void *history_x
         int keep_best
+        const fg_standing *standing
+        int64_t *lane_steps
     fg_status fg_descend(const fg_descent *descent, fg_poll poll, void *poll_context, fg_error *error)
+
+    ctypedef struct fg_iteration:
+        const fg_program *program
+        int64_t batch, n_state
+        const void *const *inputs
+        void *const *results
+        int32_t *outcome
+        int64_t max_runs, counter, record_every, n_records
+        void *const *history
+        int64_t *runs
+    fg_status fg_iterate(const fg_iteration *iteration, fg_poll poll, void *poll_context, fg_error *error)

@@ -36,18 +36,52 @@ class Program:
         self,
         update: int,
         batch: int,
-        maxiter: int,
-        gtol: float,
-        learning_rate: np.ndarray,
-        settings: np.ndarray,
         inputs: list[np.ndarray],
         x: np.ndarray,
-        record_every: int,
-        history_fun: np.ndarray | None,
-        history_x: np.ndarray | None,
-        keep_best: bool,
+        *,
+        maxiter: int,
+        gtol: float = -1,
+        ftol: float = -1,
+        xtol: float = -1,
+        learning_rate: np.ndarray,
+        schedule: np.ndarray | None = None,
+        settings: np.ndarray,
+        lower: np.ndarray | None = None,
+        upper: np.ndarray | None = None,
+        clip_value: float = 0,
+        clip_norm: float = 0,
+        weight_decay: float = 0,
+        record_every: int = 0,
+        fun: np.ndarray | None = None,
+        norm: np.ndarray | None = None,
+        step: np.ndarray | None = None,
+        path: np.ndarray | None = None,
+        keep_best: bool = False,
+        state: Standing | None = None,
+        n_iterations: int = ...,
         report: Callable[[int], None] | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]: ...
+    ) -> tuple[np.ndarray, np.ndarray, float]: ...
+    def iterate(
+        self,
+        batch: int,
+        inputs: list[np.ndarray | None],
+        results: list[np.ndarray | None],
+        max_runs: int,
+        counter: int,
+        record_every: int = 0,
+        history: list[np.ndarray | None] | None = None,
+        report: Callable[[int], None] | None = None,
+    ) -> tuple[np.ndarray, float]: ...
+
+class Standing:
+    update: int
+    batch: int
+    size: int
+    dtype: np.dtype
+    nit: np.ndarray
+    outcome: np.ndarray
+    step: np.ndarray
+    def __init__(self, update: int, batch: int, size: int, dtype: np.dtype) -> None: ...
 
 class Runner:
     program: Program

@@ -117,6 +117,7 @@ cdef int _poll(void *context, int64_t done) noexcept with gil:
     return 0
 
 
+cdef int64_t MOST_ITERATIONS = 2**62
 cdef double WORTH_A_RELEASE = 5000  # nanoseconds of work for which other Python threads may run
 
 
@@ -202,50 +203,77 @@ cdef class Program:
         if status:
             _raise(status, &error)
 
-    def descend(self, int update, int64_t batch, int64_t maxiter, double gtol, np.ndarray learning_rate,
-                np.ndarray settings, list inputs, np.ndarray x, int64_t record_every, np.ndarray history_fun,
-                np.ndarray history_x, bint keep_best, report=None):
-        """Minimise by gradient steps; returns (iterations, outcomes) and fills `x` and the histories."""
+    def descend(self, int update, int64_t batch, list inputs, np.ndarray x, *, int64_t maxiter, double gtol=-1,
+                double ftol=-1, double xtol=-1, np.ndarray learning_rate, np.ndarray schedule=None, np.ndarray settings,
+                np.ndarray lower=None, np.ndarray upper=None, double clip_value=0, double clip_norm=0,
+                double weight_decay=0, int64_t record_every=0, np.ndarray fun=None, np.ndarray norm=None,
+                np.ndarray step=None, np.ndarray path=None, bint keep_best=False, Standing state=None,
+                int64_t n_iterations=MOST_ITERATIONS, report=None):
+        """Minimise by gradient steps; returns (iterations, outcomes, occupancy) and fills `x` and the histories.
+
+        Tolerances that are negative and clips that are 0 are off. `schedule` holds factors of the learning rate by
+        iteration. `fun`, `norm`, `step` and `path` have a row for every `record_every`-th iteration. With `state` a
+        call makes at most `n_iterations` more for each instance that is still running.
+        """
         cdef _Pointers p = _Pointers(self, inputs, None, batch)
-        cdef np.ndarray nit = np.zeros(batch, np.int64)
-        cdef np.ndarray outcome = np.zeros(batch, np.int32)
+        cdef np.ndarray nit = np.zeros(batch, np.int64) if state is None else state.nit
+        cdef np.ndarray outcome = np.zeros(batch, np.int32) if state is None else state.outcome
         cdef _Watch watch = _Watch()
         cdef fg_descent d
+        cdef fg_standing standing
+        cdef int64_t lane_steps[2]
         cdef fg_error error
         cdef fg_status status
         cdef int64_t n_rates = np.PyArray_SIZE(learning_rate)
         if self.n_inputs == 0 or not fg_program_input_is_lane(self.program, 0) or (n_rates != 1 and n_rates != batch):
             raise ValueError("the point must be a lane input, and learning rates one or one an instance")
-        for array, dtype in ((learning_rate, _FLOAT64), (settings, _FLOAT64)):
-            if array.dtype != dtype or not array.flags.c_contiguous:
-                raise ValueError("learning rates and settings are contiguous float64")
         if settings.size < fg_update_n_settings(update):
             raise ValueError("the update rule needs more settings")
         dtype = _dtype(fg_program_input_dtype(self.program, 0))
         size = fg_program_input_size(self.program, 0)
-        n_records = maxiter // record_every + 1 if record_every else 0
+        n_records = maxiter // record_every + 1 if record_every > 0 else 0
+        _check_array(learning_rate, _FLOAT64, n_rates, False)
+        _check_array(settings, _FLOAT64, settings.size, False)
         _check_array(x, dtype, batch * size, True)
-        if history_fun is not None:
-            _check_array(history_fun, dtype, n_records * batch, True)
-        if history_x is not None:
-            _check_array(history_x, dtype, n_records * batch * size, True)
+        for history, n in ((fun, 1), (norm, 1), (step, 1), (path, size)):
+            if history is not None:
+                _check_array(history, dtype, n_records * batch * n, True)
+        if schedule is not None:
+            _check_array(schedule, _FLOAT64, schedule.size, False)
+        if (lower is None) != (upper is None):
+            raise ValueError("bounds come in pairs")
+        if lower is not None:
+            d.bounds_are_lane = lower.size != size
+            _check_array(lower, dtype, batch * size if d.bounds_are_lane else size, False)
+            _check_array(upper, dtype, batch * size if d.bounds_are_lane else size, False)
+        if state is not None and (state.update, state.batch, state.size, state.dtype) != (update, batch, size, dtype):
+            raise ValueError("the state is that of another descent")
         d.program = self.program
         d.update = update
         d.batch = batch
         d.maxiter = maxiter
         d.record_every = record_every
         d.n_records = n_records
-        d.gtol = gtol
+        d.gtol, d.ftol, d.xtol = gtol, ftol, xtol
         d.learning_rate = <const double *>np.PyArray_DATA(learning_rate)
         d.learning_rate_is_lane = n_rates != 1
+        d.schedule = <const double *>_data(schedule)
+        d.n_schedule = 0 if schedule is None else schedule.size
         d.settings = <const double *>np.PyArray_DATA(settings)
+        d.weight_decay, d.clip_value, d.clip_norm = weight_decay, clip_value, clip_norm
+        d.lower, d.upper = _data(lower), _data(upper)
         d.inputs = p.inputs
         d.x = np.PyArray_DATA(x)
         d.nit = <int64_t *>np.PyArray_DATA(nit)
         d.outcome = <int32_t *>np.PyArray_DATA(outcome)
-        d.history_fun = NULL if history_fun is None else np.PyArray_DATA(history_fun)
-        d.history_x = NULL if history_x is None else np.PyArray_DATA(history_x)
+        d.history_fun, d.history_norm, d.history_step, d.history_x = _data(fun), _data(norm), _data(step), _data(path)
         d.keep_best = keep_best
+        d.standing = NULL
+        d.lane_steps = lane_steps
+        if state is not None:
+            standing.n_iterations = n_iterations
+            state.point_to(&standing)
+            d.standing = &standing
         watch.report = report
         with nogil:
             status = fg_descend(&d, _poll, <void *>watch, &error)
@@ -253,7 +281,93 @@ cdef class Program:
             raise watch.error
         if status:
             _raise(status, &error)
-        return nit, outcome
+        return nit, outcome, lane_steps[0] / <double>max(lane_steps[1], 1)
+
+    def iterate(self, int64_t batch, list inputs, list results, int64_t max_runs, int64_t counter,
+                int64_t record_every=0, list history=None, report=None):
+        """Repeat for each instance until its flag is set; `results` and `history` hold an array or None for each state.
+        Returns the outcomes and the share of lanes that were busy."""
+        cdef _Pointers p = _Pointers(self, inputs, None, batch, True)
+        cdef _States to = _States(self, results, batch)
+        cdef _States past
+        cdef np.ndarray outcome = np.zeros(batch, np.int32)
+        cdef int64_t runs[2]
+        cdef _Watch watch = _Watch()
+        cdef fg_iteration it
+        cdef fg_error error
+        cdef fg_status status
+        it.n_records = 0
+        it.history = NULL
+        if record_every:
+            it.n_records = next(len(x) for x in history if x is not None)
+            past = _States(self, history, it.n_records * batch)
+            it.history = past.arrays
+            if len(history) != len(results):
+                raise ValueError("there must be as many histories as states")
+        it.program = self.program
+        it.batch = batch
+        it.n_state = len(results)
+        it.inputs = p.inputs
+        it.results = to.arrays
+        it.outcome = <int32_t *>np.PyArray_DATA(outcome)
+        it.max_runs = max_runs
+        it.counter = counter
+        it.record_every = record_every
+        it.runs = runs
+        watch.report = report
+        with nogil:
+            status = fg_iterate(&it, _poll, <void *>watch, &error)
+        if watch.error is not None:
+            raise watch.error
+        if status:
+            _raise(status, &error)
+        return outcome, runs[0] / runs[1]
+
+
+cdef class Standing:
+    """Where a descent stands between two calls of `Program.descend`: a new one before the first.
+
+    Attributes
+    ----------
+    nit : (batch,) ndarray of int64
+        Iterations of each instance so far.
+    outcome : (batch,) ndarray of int32
+        -1 for an instance that is still running; another number stops it.
+    step : (batch,) ndarray
+        Length of each instance's last step.
+    """
+    cdef readonly int update
+    cdef readonly int64_t batch, size
+    cdef readonly np.dtype dtype
+    cdef readonly np.ndarray nit, outcome
+    cdef np.ndarray states, running, last
+
+    def __cinit__(self, int update, int64_t batch, int64_t size, np.dtype dtype):
+        self.update, self.batch, self.size, self.dtype = update, batch, size, dtype
+        self.nit = np.zeros(batch, np.int64)
+        self.outcome = np.full(batch, FG_RUNNING, np.int32)
+        self.states = np.zeros((fg_update_n_states(update), batch, size), dtype)
+        self.running = np.ones((3, batch))
+        self.last = np.zeros((3, batch), dtype)
+
+    @property
+    def step(self):
+        return np.sqrt(self.last[1])
+
+    cdef int point_to(self, fg_standing *standing) except -1:
+        cdef int64_t i, row = self.batch * self.last.itemsize
+        _check_array(self.outcome, np.dtype(np.int32), self.batch, True)
+        _check_array(self.nit, np.dtype(np.int64), self.batch, True)
+        for i in range(3):
+            has = i < fg_update_n_states(self.update)
+            standing.state[i] = <char *>np.PyArray_DATA(self.states) + i * row * self.size if has else NULL
+            standing.running[i] = <double *>np.PyArray_DATA(self.running) + i * self.batch
+            standing.last[i] = <char *>np.PyArray_DATA(self.last) + i * row
+        return 0
+
+
+cdef void *_data(np.ndarray array):
+    return NULL if array is None else np.PyArray_DATA(array)
 
 
 def _unpickle(words):
@@ -308,6 +422,30 @@ cdef class _Pointers:
     def __dealloc__(self):
         free(self.inputs)
         free(self.outputs)
+
+
+cdef class _States:
+    """Addresses of checked arrays for a program's first inputs, NULL for None: so many rows each, to be written."""
+    cdef void **arrays
+    cdef list kept
+
+    def __cinit__(self, Program program, list arrays, int64_t rows):
+        cdef int i
+        self.arrays = <void **>malloc((len(arrays) + 1) * sizeof(void *))
+        self.kept = arrays
+        if self.arrays == NULL:
+            raise MemoryError
+        if len(arrays) > program.n_inputs:
+            raise ValueError("there are more states than inputs")
+        for i, array in enumerate(arrays):
+            self.arrays[i] = NULL
+            if array is not None:
+                _check_array(array, _dtype(fg_program_input_dtype(program.program, i)),
+                             rows * fg_program_input_size(program.program, i), True)
+                self.arrays[i] = np.PyArray_DATA(array)
+
+    def __dealloc__(self):
+        free(self.arrays)
 
 
 # ---- callables

@@ -12,17 +12,30 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._compiler import tree
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     Floats = NDArray[np.float64]
     Block = Callable[[slice, Any], Floats]  # rows of the history, instances
 
-__all__ = ["convergence", "paths"]
+__all__ = ["convergence", "outcomes", "paths"]
 
 # Okabe and Ito's colours, which stay apart for colour-blind eyes; those that are strong as a line come first
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _GROUND = ("#ffffff", "#eaf0f5", "#c3d0dc", "#8fa3b8")  # from low to high, pale enough for every line above
+_NAMES = {"fun": "fun(x)", "gradient_norm": "largest component of the gradient", "step": "length of the step"}
+_ENDINGS = {  # by status
+    0: ("converged (gtol)", "#0072b2"),
+    1: ("out of iterations", "#d55e00"),
+    2: ("not finite", "#000000"),
+    3: ("converged (ftol)", "#009e73"),
+    4: ("converged (xtol)", "#56b4e9"),
+    5: ("out of evaluations", "#e69f00"),
+    6: ("no progress", "#cc79a7"),
+    7: ("stopped by the callback", "#999999"),
+}
 _BLOCK = 2**20  # values handled at once: 8 MB, which a cache still holds
 _GRID = 201  # points a side on which a function is evaluated for its contours
 
@@ -31,7 +44,7 @@ def convergence(
     res: Any,
     *,
     ax: Axes | None = None,
-    quantity: Literal["fun", "distance"] = "fun",
+    quantity: Literal["fun", "gradient_norm", "step", "distance"] = "fun",
     percentiles: tuple[float, float] = (5, 95),
     optimum: ArrayLike | None = None,
     label: str | None = None,
@@ -50,9 +63,10 @@ def convergence(
         Made with ``record="fun"``, ``record="path"`` or an int.
     ax : matplotlib Axes, optional
         Where to draw; a new figure by default.
-    quantity : {"fun", "distance"}
-        The value of the function, or the Euclidean distance of ``x`` from `optimum` (by default from the
-        point where the instance ended), which needs a recorded path.
+    quantity : {"fun", "gradient_norm", "step", "distance"}
+        The value of the function, the largest component of the gradient, the length of the last step, or the
+        Euclidean distance of ``x`` from `optimum` (by default from the point where the instance ended), which
+        needs a recorded path.
     percentiles : pair of floats
         Lower and upper edge of the ribbon.
     optimum : array_like, optional
@@ -95,7 +109,7 @@ def convergence(
         curves, best = block(slice(len(nit)), instances).T, None
     else:
         curves, ends = _percentiles(block, len(nit), instances, (50, low, high))
-        first = instances[_best(ends, np.ravel(res.nit)[instances], optimum)]
+        first = instances[_best(ends, np.ravel(res.nit)[instances], optimum if quantity == "fun" else None)]
         best = np.concatenate(list(_held(block, len(nit), np.array([first]))))[:, 0]
     shown = curves if best is None else np.vstack([curves, best])
     if not np.isfinite(shown).any():
@@ -215,6 +229,72 @@ def paths(
     return ax
 
 
+def outcomes(res: Any, *, ax: Axes | None = None, optimum: ArrayLike | None = None, **marker_kw: Any) -> Axes:
+    """
+    Draw where each descent of a batch ended: its value over the iterations that it took.
+
+    The colour says how it ended, and the legend how many did. Groups at one height are minima that several
+    starts share.
+
+    Parameters
+    ----------
+    res : result of `fastgrad.minimize`
+        Of a batch; no history is needed.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure by default.
+    optimum : array_like, optional
+        The lowest value of the function, which is subtracted: a number, or one for each instance.
+    **marker_kw
+        Settings of the markers, as for `matplotlib.axes.Axes.plot`.
+
+    Returns
+    -------
+    matplotlib Axes
+        The y axis is logarithmic for positive values that differ more than tenfold.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastgrad as fg
+    >>> def himmelblau(x):
+    ...     return (x[0] ** 2 + x[1] - 11) ** 2 + (x[0] + x[1] ** 2 - 7) ** 2
+    >>> starts = np.random.default_rng(0).uniform(-5, 5, (500, 2))
+    >>> res = fg.minimize(himmelblau, starts, in_axes=0, learning_rate=0.1, maxiter=300)
+    >>> ax = fg.plot.outcomes(res)
+    >>> ax.get_xlabel()
+    'iterations'
+    """
+    nit, status, values = (np.ravel(getattr(res, name)) for name in ("nit", "status", "fun"))
+    values = values.astype(float)
+    if optimum is not None:
+        values = values - np.asarray(optimum, dtype=float)
+    finite = np.isfinite(values)
+    if not finite.any():
+        raise ValueError("res.fun holds no finite value: there is nothing to draw")
+    ax = _axes(ax)
+    scale, floor = _scale(values, optimum)
+    _label(ax, "iterations", "fun(x)" if optimum is None else "fun(x) − optimum")
+    if not ax.has_data():
+        ax.set_yscale(**scale)
+    own: dict[str, Any] = {
+        "linestyle": "none",
+        "marker": "o",
+        "markeredgewidth": 0,
+        "markersize": 6 if len(values) < 200 else 3,
+    }
+    own |= {"alpha": 0.9 if len(values) < 200 else 0.4} | _long_names(marker_kw)
+    codes, counts = np.unique(status[finite], return_counts=True)
+    for code in codes[np.argsort(-counts, kind="stable")].tolist():  # the rare ones on top
+        mine = finite & (status == code)
+        name, color = _ENDINGS[code]
+        label = f"{np.count_nonzero(mine):,} {name}"
+        ax.plot(nit[mine], np.maximum(values[mine], floor), label=label, **{"color": color, **own})
+    if lost := np.count_nonzero(~finite):
+        ax.plot([], [], linestyle="none", label=f"{lost:,} without a finite value")
+    ax.legend(markerscale=6 / own["markersize"])
+    return ax
+
+
 # ---- what was recorded ----
 
 
@@ -227,10 +307,16 @@ def _history(res: Any, cure: str, what: str = "res") -> Any:
 
 def _recorded(res: Any, quantity: str, optimum: ArrayLike | None) -> tuple[NDArray, Block, NDArray, str]:
     """Give the iterations, a function to look values up, the instances that have any, and the axis's name."""
-    target = None if optimum is None else np.asarray(optimum, dtype=float)
-    if quantity == "fun":
+    target = None if optimum is None else _as_vectors(optimum) if _is_nested(optimum) else np.asarray(optimum, float)
+    if target is not None and quantity in ("gradient_norm", "step"):
+        raise ValueError(f"optimum is for quantity='fun' or 'distance', not for {quantity!r}")
+    if quantity in _NAMES:
         history = _history(res, "record='fun'")
-        fun = np.asarray(history.fun, dtype=float)
+        nit, fun = np.asarray(history.nit), np.asarray(getattr(history, quantity), dtype=float)
+        if quantity == "step":  # none led to the start
+            nit, fun = nit[1:], fun[1:]
+        if not len(fun):
+            raise ValueError(f"res.history holds no finite value of {quantity!r}: there is nothing to draw")
         fun = fun.reshape(len(fun), -1)
         if target is not None and target.shape not in ((), fun.shape[1:]):
             raise ValueError(
@@ -242,13 +328,16 @@ def _recorded(res: Any, quantity: str, optimum: ArrayLike | None) -> tuple[NDArr
             some = fun[rows, which]
             return some if target is None else some - (target[which] if target.ndim else target)
 
-        name = "fun(x)" if target is None else "fun(x) − optimum"
+        name = _NAMES[quantity] + ("" if target is None else " − optimum")
     elif quantity == "distance":
         history = _history(res, "record='path'")
         x = _recorded_points(history, "res", "quantity='distance' needs")
-        end = np.asarray(res.x, dtype=float)
-        if target is not None and target.shape not in (end.shape, end.shape[np.ndim(res.fun) :]):
-            raise ValueError(f"optimum has shape {target.shape}: give a point like res.x, of shape {end.shape}")
+        nit, end = np.asarray(history.nit), _as_vectors(res.x, np.shape(res.fun))
+        if target is not None and target.size not in (end.size, end.shape[-1]):
+            raise ValueError(
+                f"optimum has shape {target.shape}: give a point like res.x, of {end.shape[-1]} numbers, or one for"
+                " each instance"
+            )
         goal = (end if target is None else target).reshape(-1, x.shape[-1])
         first, last = x[0].sum(axis=-1), x[..., 0]
 
@@ -257,25 +346,32 @@ def _recorded(res: Any, quantity: str, optimum: ArrayLike | None) -> tuple[NDArr
 
         name = "distance of x from " + ("where it ended" if target is None else "the optimum")
     else:
-        raise ValueError(f"quantity must be 'fun' or 'distance'; got {quantity!r}")
+        known = ", ".join(map(repr, (*_NAMES, "distance")))
+        raise ValueError(f"quantity must be one of {known}; got {quantity!r}")
     instances = np.flatnonzero(~np.isnan(first))
     if not len(instances):
         raise ValueError(f"res.history holds no finite value of {quantity!r}: there is nothing to draw")
     rows = len(last)
     while np.isnan(last[rows - 1]).all():  # every instance has stopped before
         rows -= 1
-    return np.asarray(history.nit)[:rows], values, instances, name
+    return nit[:rows], values, instances, name
 
 
 def _recorded_points(history: Any, what: str, needed: str) -> Floats:
     """Recorded points as an array (iterations, instances, parameters)."""
     if history.x is None:
         raise ValueError(f"{what}.history has no path, which {needed}: pass record='path' to minimize")
-    try:
-        x = np.asarray(history.x, dtype=float)
-    except (TypeError, ValueError):
-        raise ValueError(f"the parameters of {what} are not one array, which {needed}") from None
-    return x.reshape(len(x), np.size(history.fun[0]), -1)
+    return _as_vectors(history.x, (len(history.nit), np.size(history.fun[0])))
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, (list, tuple)) and any(np.ndim(item) for item in value))
+
+
+def _as_vectors(x: Any, lead: tuple[int, ...] = ()) -> Floats:
+    """Points, which may be nested, as vectors: the last axis runs through their numbers."""
+    leaves = tree.flatten(x)[0]
+    return np.concatenate([np.asarray(leaf, dtype=float).reshape(*lead, -1) for leaf in leaves], axis=-1)
 
 
 def _held(block: Block, length: int, instances: NDArray) -> Iterator[Floats]:
@@ -333,7 +429,7 @@ def _ways(res: Any, name: Any, n_paths: int) -> list[tuple[Floats, Floats]]:
     order = order[np.isfinite(x[0, order]).all(axis=1)]
     if not len(order):
         raise ValueError(f"{what}.history holds no finite path: there is nothing to draw")
-    ends, nit = np.asarray(res.x, dtype=float).reshape(-1, 2), np.ravel(res.nit)
+    ends, nit = _as_vectors(res.x, (np.size(res.fun),)), np.ravel(res.nit)
     recorded = np.asarray(history.nit)
     ways = []
     for i in order[np.linspace(0, len(order) - 1, min(n_paths, len(order))).round().astype(int)]:
@@ -359,6 +455,8 @@ def _axes(ax: Axes | None) -> Axes:
 
 
 def _label(ax: Axes, x: str, y: str) -> None:
+    if x.startswith("iteration") and not ax.has_data():
+        ax.locator_params(axis="x", integer=True)
     if not ax.get_xlabel():
         ax.set_xlabel(x)
     if not ax.get_ylabel():

@@ -267,3 +267,18 @@ def test_a_branch_not_taken_contributes_nothing(fun):
     a = np.zeros((2, 2))
     guarded = machine_gradient(lambda a: np.where(np.sum(a) > 1, fun(a), np.sum(a * 3)), a)[0]
     np.testing.assert_array_equal(guarded, np.full((2, 2), 3.0))
+
+
+@pytest.mark.parametrize("right", [RIGHT, RIGHT[0]], ids=["a right side each", "one for all"])
+def test_cholesky_factors_are_solved_as_triangles(right):
+    positive = SQUARES @ SQUARES.swapaxes(-1, -2) + np.eye(5)
+
+    def solve(a, b):
+        factor = np.linalg.cholesky(a)
+        return np.linalg.solve(np.swapaxes(factor, -1, -2), np.linalg.solve(factor, b))
+
+    agree(solve, positive, right)
+    agree(lambda a, b: np.linalg.solve(np.linalg.cholesky(a, upper=True), b), positive, right)
+    agree(lambda a, b: np.linalg.solve(np.linalg.cholesky(a), b), positive[0], right[..., 0].ravel()[:5])
+    graph = trace(solve, [Input(positive.shape), Input(positive.shape)])
+    assert [x.op for x in graph.nodes if "solve" in x.op] == ["solve_lower", "solve_lower"]

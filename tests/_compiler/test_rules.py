@@ -308,3 +308,13 @@ def test_products_survive_zeros_at_first_and_second_order():
 def test_the_norm_has_gradient_zero_at_zero():
     np.testing.assert_array_equal(gradient(np.linalg.norm, [0.0, 0]), [0, 0])
     np.testing.assert_allclose(gradient(np.linalg.norm, [3.0, 4]), [0.6, 0.8])
+
+
+def test_factors_that_a_sum_repeats_are_multiplied_once():
+    def peak(p, x, y):
+        return np.sum((p[0] * np.exp(-((x - p[1]) ** 2) / (2 * p[2] ** 2)) - y) ** 2)
+
+    inputs = [Input((3,), FLOAT64), Input((25,), FLOAT64), Input((25,), FLOAT64)]
+    both = value_and_gradient(simplify(trace(peak, inputs)), [0])
+    long = [x for x in simplify(both).nodes if x.shape == (25,) and x.op in ("multiply", "divide")]
+    assert len(long) <= 8  # of which the function itself has five, and a gradient needs products for three sums

@@ -193,6 +193,22 @@ static inline builder quadratic(int dtype, int64_t size) {
     return b;
 }
 
+/* A state of 3 numbers and a counter, to be repeated: x <- w x, n <- n + 1, until |x|^2 < limit; w differs by lane. */
+static inline builder shrinking(int dtype) {
+    builder b = {0};
+    const double one = 1;
+    const int64_t size = 3;
+    int64_t x = add_input(&b, dtype, 1, size), n = add_input(&b, dtype, 1, 1);
+    int64_t w = add_input(&b, dtype, 1, 1), limit = add_input(&b, dtype, 0, 1);
+    int64_t x_after = add_output(&b, dtype, 1, size), n_after = add_output(&b, dtype, 1, 1);
+    int64_t flag = add_output(&b, dtype, 1, 1), s = add_arena(&b, dtype, 1, 1), c = add_constant(&b, dtype, 1, &one);
+    add_instruction(&b, FG_OP_multiply, dtype, 1, &size, (view[]){{x_after, 0, {1}}, {x, 0, {1}}, {w, 0, {0}}});
+    add_simple(&b, FG_OP_add, dtype, 1, n_after, n, c);
+    add_instruction(&b, FG_OP_dot, dtype, 1, &size, (view[]){{s, 0, {0}}, {x_after, 0, {1}}, {x_after, 0, {1}}});
+    add_simple(&b, FG_OP_less, dtype, 1, flag, s, limit);
+    return b;
+}
+
 /* A dense layer and its gradient: y = W x + b for lanes x, uniform W and b; out = (max(y, 0), W^T y, |W|^2). */
 static inline builder layer(int dtype, int64_t m, int64_t k) {
     builder b = {0};

@@ -65,20 +65,43 @@ static fg_status evaluate_batch(void) {
     return fg_evaluate_batch(program, BATCH, inputs_of(&a), a.out, NULL, NULL, NULL);
 }
 static fg_status descend(void) {
-    static const double rate = 0.01, settings[] = {0.9, 0.999, 1e-8};
+    static const double rate = 0.01, settings[] = {0.9, 0.999, 1e-8}, low[5] = {-1, -1, -1, -1, -1}, high[5];
     const fg_descent d = {.program = program,
-                          .update = FG_UPDATE_adam,
+                          .update = FG_UPDATE_amsgrad,
                           .batch = BATCH,
                           .maxiter = 1000,
                           .gtol = -1,
+                          .ftol = -1,
+                          .xtol = 1e-20,
                           .learning_rate = &rate,
+                          .schedule = &rate,
+                          .n_schedule = 1,
                           .settings = settings,
+                          .weight_decay = 0.1,
+                          .clip_norm = 1,
+                          .lower = low,
+                          .upper = high,
                           .inputs = inputs_of(&a),
                           .x = x,
                           .nit = nit,
                           .outcome = outcome,
                           .keep_best = 1};
     return fg_descend(&d, NULL, NULL, NULL);
+}
+
+static fg_status iterate(void) {
+    static double n[BATCH];
+    int64_t runs[2];
+    const fg_iteration it = {.program = program,
+                             .batch = BATCH,
+                             .n_state = 2,
+                             .inputs = inputs_of(&a),
+                             .results = (void *[]){x, n},
+                             .outcome = outcome,
+                             .max_runs = 20,
+                             .counter = 1,
+                             .runs = runs};
+    return fg_iterate(&it, NULL, NULL, NULL);
 }
 
 /* Large enough for an arena, and many enough buffers, that fg_evaluate allocates both; and for tiles. */
@@ -155,6 +178,13 @@ int main(void) {
     a = make_arrays(program, BATCH, &r, 0.5, 1.5, 0);
     without_threads_the_result_is_the_same(); /* first: the pool has no threads yet */
     survives_every_failure("descend", descend, x, BATCH * 5);
+    free_arrays(&a);
+    fg_program_destroy(program);
+
+    b = shrinking(FG_FLOAT64);
+    CHECK(create(&b, &program, NULL) == FG_OK);
+    a = make_arrays(program, BATCH, &r, 0.5, 0.9, 0);
+    survives_every_failure("iterate", iterate, x, BATCH * 3);
     free_arrays(&a);
     fg_program_destroy(program);
 

@@ -15,12 +15,14 @@ from .rules import LINEAR, PARTIALS, PUSHFORWARDS
 def forward(outputs: Sequence[Node], wrt: Sequence[Node], tangents: Sequence[Node]) -> list[Node]:
     """Tangents of `outputs` when the nodes `wrt` have these tangents (of the same shapes and dtypes).
 
-    The nodes `wrt` count as independent variables: nothing passes through one of them to another.
+    The nodes `wrt` count as independent variables: nothing passes through one of them to another. What a constant
+    direction does not reach, such as the other elements along a unit vector, has no tangent: it is not multiplied by 0.
     """
     known: dict[Node, Node | None] = dict(zip(wrt, tangents, strict=True))
     for node in ancestors(outputs):
         if node not in known:
-            known[node] = _push(node, [known[x] for x in node.inputs])
+            tangent = _push(node, [known[x] for x in node.inputs])
+            known[node] = None if tangent is not None and tangent.number == 0 else tangent
     return [filled(node, 0.0) if (tangent := known[node]) is None else tangent for node in outputs]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import shape_error, trace_error
 from . import graph
-from .along import along_last, flipped, identity
+from .along import along_last, flipped, identity, solve_upper
 from .graph import FLOAT32, FLOAT64, Node
 from .layout import moveaxis, moved, ravel
 from .operands import (
@@ -237,8 +237,17 @@ def solve(a: Any, b: Any) -> Node:
         raise shape_error(f"solve: shapes {a.shape} and {b.shape} do not fit", f"the right side must have {n} rows")
     lead = common_shape("solve", a.shape[:-2], right.shape[:-2])
     a, right = (graph.broadcast(x, (*lead, *x.shape[-2:])) for x in (a, right))
-    x = along_last("solve", a, right)
+    x = _solved(a, right)
     return graph.reshape(x, x.shape[:-1]) if b.ndim == 1 else x
+
+
+def _solved(a: Node, right: Node) -> Node:
+    """NumPy has no function for triangles: those that are known to be some need no factors."""
+    if a.op == "cholesky":
+        return along_last("solve_lower", a, right)
+    if a.op == "transpose" and a.inputs[0].op == "cholesky" and a is graph.matrix_transpose(a.inputs[0]):
+        return solve_upper(a, right)
+    return along_last("solve", a, right)
 
 
 @numpy_function(np.linalg.inv)

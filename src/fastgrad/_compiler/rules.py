@@ -29,6 +29,7 @@ from .graph import (
     cos,
     cosh,
     digamma,
+    elementwise,
     equal,
     exp,
     filled,
@@ -260,7 +261,41 @@ def _matmul(g: Node, times: Times, y: Node, a: Node, b: Node) -> tuple[Contribut
 def _broadcast(g: Node, times: Times, y: Node, a: Node) -> tuple[Contribution, ...]:
     n_new = y.ndim - a.ndim
     stretched = [axis for axis in range(y.ndim) if axis < n_new or a.shape[axis - n_new] != y.shape[axis]]
-    return (reshape(reduction("sum", g, stretched), a.shape),)
+    factors, rest = _split(g, stretched) if stretched else ([], g)
+    total = reshape(reduction("sum", rest, stretched), a.shape)
+    for op, factor in factors:
+        first = tuple([(0, 1, 1) if i in stretched else (0, n, 1) for i, n in enumerate(factor.shape)])
+        total = elementwise(op, total, reshape(slices(factor, first), a.shape))
+    return (total,)
+
+
+MOST_SPLIT = 6  # products within each other
+
+
+def _split(g: Node, axes: Sequence[int], depth: int = MOST_SPLIT) -> tuple[list[tuple[str, Node]], Node]:
+    """Factors and divisors of `g` that are the same all along `axes`, and what is left: a sum multiplies by them once,
+    and sums that share the rest share its elements."""
+    if g.op not in ("multiply", "divide") or not depth:
+        return [], g
+    a, b = g.inputs
+    if _is_same_along(b, axes):
+        factors, rest = _split(a, axes, depth - 1)
+        return [*factors, (g.op, b)], rest
+    if g.op == "divide":
+        factors, rest = _split(a, axes, depth - 1)
+        return (factors, rest / b) if factors else ([], g)
+    if _is_same_along(a, axes):
+        factors, rest = _split(b, axes, depth - 1)
+        return [*factors, ("multiply", a)], rest
+    (of_a, rest_a), (of_b, rest_b) = _split(a, axes, depth - 1), _split(b, axes, depth - 1)
+    return ([*of_a, *of_b], rest_a * rest_b) if of_a or of_b else ([], g)
+
+
+def _is_same_along(x: Node, axes: Sequence[int]) -> bool:
+    if x.op != "broadcast":
+        return x.number is not None
+    n_new, core = x.ndim - x.inputs[0].ndim, x.inputs[0].shape
+    return all(axis < n_new or core[axis - n_new] == 1 for axis in axes)
 
 
 def _concatenate(g: Node, times: Times, y: Node, *parts: Node) -> tuple[Contribution, ...]:

@@ -91,6 +91,7 @@ def trace(
     for argument in arguments:
         inputs += [input_of(leaf) for leaf in tree.flatten(argument)[0] if isinstance(leaf, Input)]
     _open_builders().append(builder)
+    builder.is_open = True
     outer = refusals.is_watched, refusals.first
     try:
         outputs, structure, _ = all_ways(run, builder)
