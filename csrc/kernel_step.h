@@ -16,8 +16,16 @@ static T TYPED(largest_alone)(int64_t size, const T *g) {
     for (int64_t i = 0; i < size; i += N)
         largest = TYPED(larger)(
             largest, TYPED(magnitude)(size - i < N ? TYPED(load_some)(g + i, size - i) : TYPED(load)(g + i)));
-    for (int j = 1; j < N; j++)
-        largest[0] = largest[j] > largest[0] ? largest[j] : largest[0];
+#define TURNED(i, h) ((i) + (h)) % N
+#define WITH_NEIGHBOUR(h) \
+    if ((h) < N)          \
+    largest = TYPED(larger)(largest, FG_SHUFFLE(M, largest, largest, EACH(TURNED, h)))
+    WITH_NEIGHBOUR(8);
+    WITH_NEIGHBOUR(4);
+    WITH_NEIGHBOUR(2);
+    WITH_NEIGHBOUR(1);
+#undef TURNED
+#undef WITH_NEIGHBOUR
     return ((V)largest)[0];
 }
 
@@ -233,11 +241,12 @@ FG_INLINE V TYPED(variance)(V square, V share, V mean) { /* square - share mean;
 #undef SIGN
 #undef VARIANCE
 
-/* What a rule does not have costs nothing: `n_running` is a constant. As parameters the pointers are known to be apart,
+/* A running power ends at zero, not at the least subnormal number, whose products are slow. What a rule does not have
+ * costs nothing: `n_running` is a constant. As parameters the pointers are known to be apart,
  * so the loop is vectorised. */
 #define s(i) setting[i]
 #define UPDATE(name, states, n_settings, n_running, coefficients, statement)                                           \
-    static __attribute__((noinline)) void TYPED(coefficients_##name)(                                                  \
+    FG_INLINE void TYPED(coefficients_##name)(                                                                         \
         int64_t n, const double *restrict setting, const double *restrict learning_rate, double *restrict r0,          \
         double *restrict r1, double *restrict r2, T *restrict out0, T *restrict out1, T *restrict out2) {              \
         (void)setting;                                                                                                 \
@@ -247,19 +256,29 @@ FG_INLINE V TYPED(variance)(V square, V share, V mean) { /* square - share mean;
             double c0 = 0, c1 = 0, c2 = 0;                                                                             \
             coefficients;                                                                                              \
             if (n_running > 0)                                                                                         \
-                r0[l] = p0;                                                                                            \
+                r0[l] = p0 < 0x1p-900 ? 0 : p0;                                                                        \
             if (n_running > 1)                                                                                         \
-                r1[l] = p1;                                                                                            \
+                r1[l] = p1 < 0x1p-900 ? 0 : p1;                                                                        \
             if (n_running > 2)                                                                                         \
-                r2[l] = p2;                                                                                            \
+                r2[l] = p2 < 0x1p-900 ? 0 : p2;                                                                        \
             out0[l] = (T)c0;                                                                                           \
             out1[l] = (T)c1;                                                                                           \
             out2[l] = (T)c2;                                                                                           \
         }                                                                                                              \
     }                                                                                                                  \
-    static void TYPED(prepare_##name)(const fg_prepare *p) {                                                           \
+    static __attribute__((noinline)) void TYPED(prepare_one_##name)(const fg_prepare *p) {                             \
+        TYPED(coefficients_##name)                                                                                     \
+        (1, p->settings, p->learning_rate, p->running[0], p->running[1], p->running[2], p->c[0], p->c[1], p->c[2]);    \
+    }                                                                                                                  \
+    static __attribute__((noinline)) void TYPED(prepare_all_##name)(const fg_prepare *p) {                             \
         TYPED(coefficients_##name)                                                                                     \
         (p->n, p->settings, p->learning_rate, p->running[0], p->running[1], p->running[2], p->c[0], p->c[1], p->c[2]); \
+    }                                                                                                                  \
+    static void TYPED(prepare_##name)(const fg_prepare *p) {                                                           \
+        if (p->n == 1)                                                                                                 \
+            TYPED(prepare_one_##name)(p);                                                                              \
+        else                                                                                                           \
+            TYPED(prepare_all_##name)(p);                                                                              \
     }
 #include "updates.def"
 #undef s

@@ -175,6 +175,8 @@ def _gradient_alone(objective: Graph) -> Graph:
 
 
 def _learning_rates(value: Any, problem: Problem) -> np.ndarray:
+    if type(value) is float and 0 < value < math.inf:  # mostly
+        return np.array([value])
     rates = as_floats(value, "learning_rate").astype(np.float64, copy=False)
     if rates.ndim > 1 or (rates.ndim == 1 and (not problem.is_batch or rates.shape != (problem.batch,))):
         wanted = f"one number, or {problem.batch} of them, one an instance" if problem.is_batch else "one number"

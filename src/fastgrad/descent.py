@@ -201,9 +201,13 @@ def _result(problem: Problem, outcome: Outcome, history: Any, maximize: bool) ->
     sign = -1 if maximize else 1
     if history is not None and maximize:
         history = dataclasses.replace(history, fun=-history.fun)
-    x, fun, jac = problem.nested(outcome.x), sign * outcome.fun, problem.nested(sign * outcome.jac)
-    result = Result(x, fun, jac, outcome.nit, outcome.nfev, outcome.status, history, outcome.occupancy, maximize)
-    return result if problem.is_batch else result[0]
+    arrays: Any = outcome[: Outcome._fields.index("occupancy")]
+    if not problem.is_batch:
+        arrays = [array[0] for array in arrays]
+        history = None if history is None else history[0]
+    x, fun, jac, nit, nfev, status = arrays
+    x, fun, jac = problem.nested(x), sign * fun, problem.nested(sign * jac)
+    return Result(x, fun, jac, nit, nfev, status, history, outcome.occupancy, maximize)
 
 
 def _observer(callback: Callable[..., Any]) -> Callable[[Result], bool]:

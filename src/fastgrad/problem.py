@@ -110,11 +110,11 @@ class Problem:
 
     def nested(self, vectors: np.ndarray) -> Any:
         """Vectors, which the last axis runs through, as the caller nests them."""
-        ends = np.cumsum([math.prod(shape) for shape in self._shapes]).tolist()
-        parts = [
-            vectors[..., end - math.prod(shape) : end].reshape(vectors.shape[:-1] + shape)
-            for end, shape in zip(ends, self._shapes, strict=True)
-        ]
+        lead, parts, start = vectors.shape[:-1], [], 0
+        for shape in self._shapes:
+            end = start + math.prod(shape)
+            parts.append(vectors[..., start:end].reshape(lead + shape))
+            start = end
         return tree.unflatten(self.structure, parts)
 
     def vectors(self, value: Any, name: str, is_mask: bool = False) -> np.ndarray:
@@ -141,7 +141,8 @@ class Problem:
         The inputs of the objective are the vector and the data. Inputs that a builder puts before the data differ by
         instance as `lanes` says, or are the vector's.
         """
-        keys = [("descent", self._objective, key, self._call.signature) for key in builds]
+        kind = ("descent", self._objective, self._call.signature)
+        keys = [(*kind, key) for key in builds]
         known: dict[Any, Compiled] = self._known.known if self._known else {}
         if all(key in known for key in keys):
             return [known[key] for key in keys]

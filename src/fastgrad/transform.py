@@ -336,7 +336,7 @@ class Arguments:
                     f"{name} has shape {leaf.shape} and no axis {axis} that in_axes could count instances along\n"
                     "  cure: give None in in_axes for an argument that all instances share"
                 )
-            leaf = np.moveaxis(leaf, axis, 0)
+            leaf = np.moveaxis(leaf, axis, 0) if axis else leaf
             leaf = leaf if isinstance(leaf, Traced) else np.ascontiguousarray(leaf)
             lengths[name] = leaf.shape[0]
         self.leaves.append(leaf)
