@@ -185,7 +185,10 @@ class Problem:
     def evaluate(self, compiled: Compiled, x: np.ndarray) -> list[np.ndarray]:
         """Results of a program of the vector and the data, for all instances."""
         outputs = [np.empty((self.batch, *shape), dtype) for shape, dtype in compiled.outputs]
-        compiled.program.run_batch(self.batch, [x, *self.data], outputs)
+        if self.batch == 1:
+            compiled.program.run([x, *self.data], outputs)
+        else:
+            compiled.program.run_batch(self.batch, [x, *self.data], outputs)
         return outputs
 
 
