@@ -436,7 +436,6 @@ static void work_on_descent(void *context, int worker) {
 /* ---- the call ------------------------------------------------------------------------------------------- */
 
 static void destroy_block(block *b) {
-    fg_workspace_destroy(&b->workspace);
     void *owned[] = {b->instance,   b->born,  b->limit, b->rate,      b->scheduled, b->frozen,  b->stop,   b->best_x,
                      b->best_value, b->lower, b->upper, b->projected, b->clipped,   b->decayed, b->before, b->norm};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
@@ -451,14 +450,12 @@ static void destroy_block(block *b) {
         fg_free(b->last[i]);
 }
 
-static fg_status create_block(const descent_run *run, void *uniform, void *const *outputs, block *b, fg_error *error) {
+FG_CHECKED static fg_status create_block(const descent_run *run, fg_workspace workspace, block *b, fg_error *error) {
     const fg_descent *d = run->d;
     const size_t lanes = (size_t)run->n_lanes, item = (size_t)run->item, point = lanes * (size_t)run->size;
     const size_t bounded = d->lower ? point : 0;
-    fg_status status = fg_workspace_create(d->program, run->n_lanes, uniform, d->inputs, outputs, &b->workspace, error);
-    if (status)
-        return status;
     int complete = 1;
+    b->workspace = workspace;
 #define OWN(array, count, bytes) complete = (b->array = fg_alloc(count, bytes)) && complete
     OWN(instance, lanes, sizeof *b->instance);
     OWN(born, lanes, sizeof *b->born);
@@ -537,20 +534,16 @@ fg_status fg_descend(const fg_descent *d, fg_poll poll, void *poll_context, fg_e
                        .watch = {.poll = poll, .context = poll_context}};
     const int n_workers =
         fg_workers_for(p->cost * (double)d->batch * (double)d->maxiter, (d->batch + run.n_lanes - 1) / run.n_lanes);
-    void *no_outputs[2] = {NULL, NULL}; /* they stay in the blocks */
-    fg_plan plan = {0};
-    void *uniform = NULL;
-    status = fg_plan_create(p, run.n_lanes, &plan, error);
-    if (!status)
-        status = fg_shared_create(p, &plan, d->inputs, no_outputs, &run.watch, &uniform, error);
-    if (!status) {
-        run.plan = &plan;
-        run.blocks = fg_alloc((size_t)n_workers, sizeof *run.blocks);
-        if (!run.blocks)
-            status = fg_fail(error, FG_OUT_OF_MEMORY, "no memory for %d blocks", n_workers);
-        for (int i = 0; !status && i < n_workers; i++)
-            status = create_block(&run, uniform, no_outputs, &run.blocks[i], error);
-    }
+    fg_team team;
+    status = fg_team_create(p, run.n_lanes, n_workers, d->inputs, NULL, &run.watch, &team, error);
+    if (status)
+        return status;
+    run.plan = &team.plan;
+    run.blocks = fg_alloc((size_t)n_workers, sizeof *run.blocks);
+    if (!run.blocks)
+        status = fg_fail(error, FG_OUT_OF_MEMORY, "no memory for %d blocks", n_workers);
+    for (int i = 0; !status && i < n_workers; i++)
+        status = create_block(&run, team.workspaces[i], &run.blocks[i], error);
     if (!status) {
         fg_parallel(n_workers, work_on_descent, &run, &run.watch);
         if (atomic_load(&run.watch.cancelled))
@@ -564,7 +557,6 @@ fg_status fg_descend(const fg_descent *d, fg_poll poll, void *poll_context, fg_e
         destroy_block(&run.blocks[i]);
     }
     fg_free(run.blocks);
-    fg_free(uniform);
-    fg_plan_destroy(&plan);
+    fg_team_destroy(&team);
     return status;
 }

@@ -146,12 +146,8 @@ static fg_status check(const fg_iteration *it, fg_error *error) {
     return FG_OK;
 }
 
-static fg_status create_block(const iteration_run *run, void *uniform, void *const *outputs, block *b,
-                              fg_error *error) {
-    fg_status status =
-        fg_workspace_create(run->it->program, run->n_lanes, uniform, run->it->inputs, outputs, &b->workspace, error);
-    if (status)
-        return status;
+FG_CHECKED static fg_status create_block(const iteration_run *run, fg_workspace workspace, block *b, fg_error *error) {
+    b->workspace = workspace;
     b->instance = fg_alloc((size_t)run->n_lanes, sizeof *b->instance);
     b->n_runs = fg_alloc((size_t)run->n_lanes, sizeof *b->n_runs);
     return b->instance && b->n_runs
@@ -173,39 +169,29 @@ fg_status fg_iterate(const fg_iteration *it, fg_poll poll, void *poll_context, f
     const double guess = 30.0 < (double)it->max_runs ? 30.0 : (double)it->max_runs;
     const int n_workers =
         fg_workers_for(p->cost * (double)it->batch * guess, (it->batch + run.n_lanes - 1) / run.n_lanes);
-    fg_plan plan = {0};
-    void *uniform = NULL, **outputs = fg_alloc((size_t)p->n_outputs, sizeof *outputs); /* they stay in the blocks */
-    if (!outputs)
-        return fg_fail(error, FG_OUT_OF_MEMORY, "no memory for %d pointers", (int)p->n_outputs);
-    status = fg_plan_create(p, run.n_lanes, &plan, error);
-    if (!status)
-        status = fg_shared_create(p, &plan, it->inputs, outputs, &run.watch, &uniform, error);
-    if (!status) {
-        run.plan = &plan;
-        run.blocks = fg_alloc((size_t)n_workers, sizeof *run.blocks);
-        if (!run.blocks)
-            status = fg_fail(error, FG_OUT_OF_MEMORY, "no memory for %d blocks", n_workers);
-        for (int i = 0; !status && i < n_workers; i++)
-            status = create_block(&run, uniform, outputs, &run.blocks[i], error);
-    }
+    fg_team team;
+    status = fg_team_create(p, run.n_lanes, n_workers, it->inputs, NULL, &run.watch, &team, error);
+    if (status)
+        return status;
+    run.plan = &team.plan;
+    run.blocks = fg_alloc((size_t)n_workers, sizeof *run.blocks);
+    if (!run.blocks)
+        status = fg_fail(error, FG_OUT_OF_MEMORY, "no memory for %d blocks", n_workers);
+    for (int i = 0; !status && i < n_workers; i++)
+        status = create_block(&run, team.workspaces[i], &run.blocks[i], error);
     if (!status) {
         fg_parallel(n_workers, work_on_iteration, &run, &run.watch);
         if (atomic_load(&run.watch.cancelled))
             status = fg_fail(error, FG_CANCELLED, "cancelled");
     }
-    for (int i = 0; i < 2; i++)
-        it->runs[i] = 0;
+    it->runs[0] = it->runs[1] = 0;
     for (int i = 0; run.blocks && i < n_workers; i++) {
-        block *b = &run.blocks[i];
-        it->runs[0] += b->active;
-        it->runs[1] += b->total;
-        fg_workspace_destroy(&b->workspace);
-        fg_free(b->instance);
-        fg_free(b->n_runs);
+        it->runs[0] += run.blocks[i].active;
+        it->runs[1] += run.blocks[i].total;
+        fg_free(run.blocks[i].instance);
+        fg_free(run.blocks[i].n_runs);
     }
     fg_free(run.blocks);
-    fg_free(outputs);
-    fg_free(uniform);
-    fg_plan_destroy(&plan);
+    fg_team_destroy(&team);
     return status;
 }

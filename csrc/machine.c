@@ -47,7 +47,7 @@ static void place(const fg_program *p, char *uniform, char *lanes, int64_t n_lan
             pointer.read = inputs[b->position];
             break;
         case FG_OUTPUT:
-            pointer.write = outputs[b->position];
+            pointer.write = outputs ? outputs[b->position] : NULL;
             break;
         case FG_CONSTANT:
             pointer.read = p->constants + b->position;
@@ -89,8 +89,15 @@ fg_status fg_evaluate(const fg_machine *machine, const void *const *inputs, void
 
 /* ---- batches -------------------------------------------------------------------------------------------- */
 
-fg_status fg_workspace_create(const fg_program *p, int64_t n_lanes, void *uniform, const void *const *inputs,
-                              void *const *outputs, fg_workspace *workspace, fg_error *error) {
+static void destroy_workspace(fg_workspace *workspace) {
+    fg_free(workspace->base);
+    fg_free(workspace->arena);
+}
+
+/* On failure it is empty. */
+FG_CHECKED static fg_status create_workspace(const fg_program *p, int64_t n_lanes, void *uniform,
+                                             const void *const *inputs, void *const *outputs, fg_workspace *workspace,
+                                             fg_error *error) {
     const int64_t loops = fg_round_up(p->lane_bytes * n_lanes);
     int64_t end = loops + fg_loop_memory(p, n_lanes), bytes = end;
     for (int64_t i = 0; i < p->n_buffers; i++) {
@@ -101,7 +108,8 @@ fg_status fg_workspace_create(const fg_program *p, int64_t n_lanes, void *unifor
     *workspace =
         (fg_workspace){fg_alloc((size_t)p->n_buffers + 1, sizeof *workspace->base), fg_alloc((size_t)bytes, 1)};
     if (!workspace->base || !workspace->arena) {
-        fg_workspace_destroy(workspace);
+        destroy_workspace(workspace);
+        *workspace = (fg_workspace){NULL, NULL};
         return fg_fail(error, FG_OUT_OF_MEMORY, "no memory for %lld bytes of values", (long long)bytes);
     }
     place(p, uniform, workspace->arena, n_lanes, inputs, outputs, workspace->base);
@@ -116,10 +124,45 @@ fg_status fg_workspace_create(const fg_program *p, int64_t n_lanes, void *unifor
     return FG_OK;
 }
 
-void fg_workspace_destroy(fg_workspace *workspace) {
-    fg_free(workspace->base);
-    fg_free(workspace->arena);
-    *workspace = (fg_workspace){NULL, NULL};
+/* The arena of the uniform values, computed. */
+FG_CHECKED static fg_status create_uniform(const fg_program *p, const fg_plan *plan, const void *const *inputs,
+                                           void *const *outputs, fg_watch *watch, void **uniform, fg_error *error) {
+    fg_workspace workspace; /* of no lanes: the uniform buffers alone */
+    *uniform = fg_alloc((size_t)p->uniform_bytes, 1);
+    if (!*uniform)
+        return fg_fail(error, FG_OUT_OF_MEMORY, "no memory for %lld bytes of values", (long long)p->uniform_bytes);
+    const fg_status status = create_workspace(p, 0, *uniform, inputs, outputs, &workspace, error);
+    if (!status)
+        fg_plan_run(plan, 0, plan->n_uniform, workspace.base, fg_watch_for(p->cost, watch), 0);
+    destroy_workspace(&workspace);
+    return status;
+}
+
+fg_status fg_team_create(const fg_program *p, int64_t n_lanes, int n_workers, const void *const *inputs,
+                         void *const *outputs, fg_watch *watch, fg_team *team, fg_error *error) {
+    *team = (fg_team){.n_workers = n_workers};
+    fg_status status = fg_plan_create(p, n_lanes, &team->plan, error);
+    if (!status)
+        status = create_uniform(p, &team->plan, inputs, outputs, watch, &team->uniform, error);
+    if (!status) {
+        team->workspaces = fg_alloc((size_t)n_workers, sizeof *team->workspaces);
+        if (!team->workspaces)
+            status = fg_fail(error, FG_OUT_OF_MEMORY, "no memory for %d workspaces", n_workers);
+    }
+    for (int i = 0; !status && i < n_workers; i++)
+        status = create_workspace(p, n_lanes, team->uniform, inputs, outputs, &team->workspaces[i], error);
+    if (status)
+        fg_team_destroy(team);
+    return status;
+}
+
+void fg_team_destroy(fg_team *team) {
+    for (int i = 0; team->workspaces && i < team->n_workers; i++)
+        destroy_workspace(&team->workspaces[i]);
+    fg_free(team->workspaces);
+    fg_free(team->uniform);
+    fg_plan_destroy(&team->plan);
+    *team = (fg_team){.n_workers = 0};
 }
 
 void fg_fill_lane(const fg_program *p, const fg_workspace *w, int64_t n_lanes, int64_t lane, const void *const *inputs,
@@ -222,23 +265,6 @@ static void work_on_batch(void *context, int worker) {
     }
 }
 
-fg_status fg_shared_create(const fg_program *p, const fg_plan *plan, const void *const *inputs, void *const *outputs,
-                           fg_watch *watch, void **uniform, fg_error *error) {
-    fg_workspace workspace; /* of no lanes: the uniform buffers alone */
-    *uniform = fg_alloc((size_t)p->uniform_bytes, 1);
-    if (!*uniform)
-        return fg_fail(error, FG_OUT_OF_MEMORY, "no memory for %lld bytes of values", (long long)p->uniform_bytes);
-    fg_status status = fg_workspace_create(p, 0, *uniform, inputs, outputs, &workspace, error);
-    if (status) {
-        fg_free(*uniform);
-        *uniform = NULL;
-        return status;
-    }
-    fg_plan_run(plan, 0, plan->n_uniform, workspace.base, fg_watch_for(p->cost, watch), 0);
-    fg_workspace_destroy(&workspace);
-    return FG_OK;
-}
-
 /* A block's live values should stay within near_bytes; where even 16 lanes do not fit there (large instances), they
  * still pay as long as L2 holds them; past that one instance alone fills the vectors. A small batch is cut into several
  * blocks. An odd multiple of 16: rows a power of two apart would share few cache sets, and their loads would wait for
@@ -306,30 +332,15 @@ static fg_status evaluate_batch(const fg_program *program, int64_t batch, const 
                      .outputs = outputs,
                      .lanes_innermost = lanes_innermost,
                      .watch = {.poll = poll, .context = poll_context}};
-    fg_plan plan = {0};
-    void *uniform = NULL;
-    fg_status status = fg_plan_create(program, n_lanes, &plan, error);
-    if (!status)
-        status = fg_shared_create(program, &plan, inputs, outputs, &run.watch, &uniform, error);
-    if (!status) {
-        run.plan = &plan;
-        run.workspaces = fg_alloc((size_t)n_workers, sizeof *run.workspaces);
-        if (!run.workspaces)
-            status = fg_fail(error, FG_OUT_OF_MEMORY, "no memory for %d workspaces", n_workers);
-        for (int i = 0; !status && i < n_workers; i++)
-            status = fg_workspace_create(program, n_lanes, uniform, inputs, outputs, &run.workspaces[i], error);
-    }
-    if (!status) {
-        fg_parallel(n_workers, work_on_batch, &run, &run.watch);
-        if (atomic_load(&run.watch.cancelled))
-            status = fg_fail(error, FG_CANCELLED, "cancelled");
-    }
-    for (int i = 0; run.workspaces && i < n_workers; i++)
-        fg_workspace_destroy(&run.workspaces[i]);
-    fg_free(run.workspaces);
-    fg_free(uniform);
-    fg_plan_destroy(&plan);
-    return status;
+    fg_team team;
+    fg_status status = fg_team_create(program, n_lanes, n_workers, inputs, outputs, &run.watch, &team, error);
+    if (status)
+        return status;
+    run.plan = &team.plan;
+    run.workspaces = team.workspaces;
+    fg_parallel(n_workers, work_on_batch, &run, &run.watch);
+    fg_team_destroy(&team);
+    return atomic_load(&run.watch.cancelled) ? fg_fail(error, FG_CANCELLED, "cancelled") : FG_OK;
 }
 
 fg_status fg_evaluate_batch(const fg_program *program, int64_t batch, const void *const *inputs, void *const *outputs,

@@ -10,16 +10,19 @@ typedef struct {
     char *arena;
 } fg_workspace;
 
-/* Bytes of lanes that fg_workspace_create lays out: the arena, lane inputs and lane outputs of a block. The uniform
- * buffers (arena, inputs, outputs, constants) are shared: `uniform` and the callers' arrays. */
-FG_CHECKED fg_status fg_workspace_create(const fg_program *program, int64_t n_lanes, void *uniform,
-                                         const void *const *inputs, void *const *outputs, fg_workspace *workspace,
-                                         fg_error *error);
-void fg_workspace_destroy(fg_workspace *workspace);
-
-/* The arena of the uniform values, computed: what all workers share. The caller frees it with fg_free. */
-FG_CHECKED fg_status fg_shared_create(const fg_program *program, const fg_plan *plan, const void *const *inputs,
-                                      void *const *outputs, fg_watch *watch, void **uniform, fg_error *error);
+/* What the workers of a call over blocks of lanes run with: the plan, the uniform values, computed, that all share, and
+ * a workspace each. Uniform buffers are the callers' arrays; lane inputs and outputs of a block are in its workspace,
+ * so `outputs` may be NULL where all of them are lane values that stay there. Nothing is held when it fails. */
+typedef struct {
+    fg_plan plan;
+    void *uniform;
+    fg_workspace *workspaces;
+    int n_workers;
+} fg_team;
+FG_CHECKED fg_status fg_team_create(const fg_program *program, int64_t n_lanes, int n_workers,
+                                    const void *const *inputs, void *const *outputs, fg_watch *watch, fg_team *team,
+                                    fg_error *error);
+void fg_team_destroy(fg_team *team);
 
 /* Lanes of a block for a batch: 1, or an odd multiple of 16, by the bytes that a lane keeps live (those of the
  * program and `more_bytes`), and the cache of `near_bytes` where they should stay. Never by the number of threads. */

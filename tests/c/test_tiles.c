@@ -10,30 +10,45 @@ static const int threads[] = {1, 2, 3, 8};
 
 /* ---- running both ways ----------------------------------------------------------------------------------- */
 
+static size_t bytes_of(const fg_program *p, int i) {
+    const fg_buffer *b = &p->buffers[p->output[i]];
+    return (size_t)(b->size * fg_item_size(b->dtype));
+}
+static void *copy_of(const fg_program *p, int i, const void *out) {
+    void *copy = exactly((int64_t)bytes_of(p, i), FG_FLOAT64);
+    return memcpy(copy, out, bytes_of(p, i));
+}
+
 /* Call by call, one thread: the plan with its groups forgotten. */
 static void run_plainly(const fg_program *p, arrays *a) {
-    fg_plan plan;
-    fg_workspace w;
-    char *uniform = exactly(p->uniform_bytes + 1, FG_FLOAT64);
-    if (!CHECK(fg_plan_create(p, 1, &plan, NULL) == FG_OK) ||
-        !CHECK(fg_workspace_create(p, 1, uniform, inputs_of(a), a->out, &w, NULL) == FG_OK))
+    fg_team team;
+    fg_watch watch = {.poll = NULL};
+    void *out[MAX_BUFFERS];
+    for (int i = 0; i < p->n_outputs; i++)
+        out[i] = copy_of(p, i, a->out[i]);
+    if (!CHECK(fg_team_create(p, 1, 1, inputs_of(a), a->out, &watch, &team, NULL) == FG_OK))
         return;
-    for (int64_t i = 0; i < plan.n_groups; i++)
-        n_tiled += plan.groups[i].n_tiled, n_staged += plan.groups[i].n_staged;
-    n_groups += plan.n_groups;
-    plan.n_groups = 0;
+    memset(team.uniform, 0, (size_t)p->uniform_bytes); /* what was computed there is computed again */
+    for (int i = 0; i < p->n_outputs; i++) {
+        memcpy(a->out[i], out[i], bytes_of(p, i));
+        free(out[i]);
+    }
+    fg_plan *plan = &team.plan;
+    void **base = team.workspaces[0].base;
+    for (int64_t i = 0; i < plan->n_groups; i++)
+        n_tiled += plan->groups[i].n_tiled, n_staged += plan->groups[i].n_staged;
+    n_groups += plan->n_groups;
+    plan->n_groups = 0;
     for (int64_t i = 0; i < p->n_inputs; i++)
         if (p->buffers[p->input[i]].is_lane)
-            memcpy(w.base[p->input[i]], a->in[i],
+            memcpy(base[p->input[i]], a->in[i],
                    (size_t)(p->buffers[p->input[i]].size * fg_item_size(p->buffers[p->input[i]].dtype)));
-    fg_plan_run(&plan, 0, plan.n_calls, w.base, NULL, 0);
+    fg_plan_run(plan, 0, plan->n_calls, base, NULL, 0);
     for (int64_t i = 0; i < p->n_outputs; i++)
         if (p->buffers[p->output[i]].is_lane)
-            memcpy(a->out[i], w.base[p->output[i]],
+            memcpy(a->out[i], base[p->output[i]],
                    (size_t)(p->buffers[p->output[i]].size * fg_item_size(p->buffers[p->output[i]].dtype)));
-    fg_workspace_destroy(&w);
-    fg_plan_destroy(&plan);
-    free(uniform);
+    fg_team_destroy(&team);
 }
 
 static int tiles_give_the_same_bits(const fg_program *p, uint64_t seed) {
