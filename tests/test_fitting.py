@@ -372,6 +372,8 @@ def test_a_bad_curve_leaves_the_others_alone():
     assert_same_bits(fit.popt[~good], np.ones((2, 3)))
     assert np.all(np.isinf(fit.pcov[~good]))
     assert fit.best.success
+    assert "nan" not in repr(fit)
+    assert repr(fit[[2, 4]]).endswith("nan")
 
 
 @pytest.mark.parametrize("sigma", [0.0, -1.0, np.nan])

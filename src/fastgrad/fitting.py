@@ -275,7 +275,8 @@ class CurveFit(Result):
             return f"CurveFit: {self.message}\n  popt={self.popt!r}\n  perr={self.perr!r}\n  {chi}"
         if not len(self):
             return "CurveFit of no curves"
-        middle = np.median(self.chi_square)
+        finite = self.chi_square[np.isfinite(self.chi_square)]
+        middle = np.median(finite) if len(finite) else np.nan
         return f"CurveFit of {len(self):,} curves: {self.message}\n  median chi_square={middle:.6g}"
 
 
