@@ -3,6 +3,7 @@
 import multiprocessing
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -429,3 +430,49 @@ def test_the_core_holds_no_more_memory_for_larger_batches(method, threads):
         assert held[:-1], "the call ended before the first report"
     assert peaks[1] < 1.1 * peaks[0] + 10_000
     assert peaks[1] < 2 * 2**21
+
+
+# ---- a method of one's own
+
+
+class Bold(NamedTuple):
+    """Gradient descent whose rate grows while the value falls, and halves where it does not."""
+
+    rate: float = 0.01
+
+    def shapes(self, n):
+        vectors = dict.fromkeys(("x", "jac"), (n,))
+        return vectors | dict.fromkeys(("fun", "nit", "nfev", "optimality", "step", "rate"), ())
+
+    def advance(self, state, evaluate, limits, bounds):
+        is_first = state.nfev == 0
+        rate = np.where(is_first, self.rate, state.rate)
+        point = state.x - np.where(is_first, 0.0, rate) * state.jac
+        value, gradient = evaluate(point)
+        is_lower = is_first | (value < state.fun)
+        x, fun = np.where(is_lower, point, state.x), np.where(is_lower, value, state.fun)
+        jac = np.where(is_lower, gradient, state.jac)
+        nit, optimality = state.nit + (is_lower & ~is_first), np.max(np.abs(jac))
+        stop = np.where(optimality <= limits.gtol, 1 + CONVERGED, 0)
+        after = state._replace(
+            x=x,
+            fun=fun,
+            jac=jac,
+            nit=nit,
+            nfev=state.nfev + 1,
+            optimality=optimality,
+            step=np.sqrt(np.sum((point - state.x) ** 2)),
+            rate=np.where(is_lower, 1.1, 0.5) * rate,
+        )
+        return after, np.where(nit == limits.maxiter, 1 + OUT_OF_ITERATIONS, stop)
+
+
+def test_a_search_of_ones_own_is_a_class_in_numpy():
+    starts = np.random.default_rng(0).normal(size=(100, 2))
+    weights = np.array([1.0, 10.0])
+    res = fg.minimize(lambda x: np.sum(weights * (x - 2) ** 2), starts, method=Bold(), in_axes=0)
+    assert res.success.all()
+    np.testing.assert_allclose(res.x, 2, atol=1e-6)
+    alone = fg.minimize(lambda x: np.sum(weights * (x - 2) ** 2), starts[7], method=Bold(), record="fun")
+    assert_same_bits(alone.x, res.x[7])
+    assert np.all(np.diff(alone.history.fun) < 0)
