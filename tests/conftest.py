@@ -1,10 +1,15 @@
 """Fixtures of all tests. Standing here, it also makes `helpers` importable everywhere below."""
 
+import signal
+
 import pytest
 from helpers import kernels
 
 import fastgrad as fg
 from fastgrad import _core
+
+# what runs in the background of a shell ignores Ctrl-C, and so would the processes that tests start
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=_core.supported_isas())
