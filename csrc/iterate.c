@@ -2,7 +2,6 @@
  * it sits in cache. A lane that stops is written out and takes the next instance of the queue, so no lane waits for the
  * slowest. What happens to an instance does not depend on its lane, its block or its neighbours. */
 #include <stdatomic.h>
-#include <string.h>
 
 #include "alloc.h"
 #include "machine.h"
