@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar
@@ -44,7 +43,8 @@ class Method:
 
     def settings(self) -> np.ndarray:
         """The rule's own numbers."""
-        return np.array([getattr(self, name) for name in _numbers_of(type(self))], np.float64)
+        own = [f.name for f in dataclasses.fields(self)[1:] if not f.kw_only]
+        return np.array([getattr(self, name) for name in own], np.float64)
 
     def options(self) -> dict[str, Any]:
         """The keyword arguments of `Program.descend` that the method decides on, but for the learning rate."""
@@ -54,11 +54,6 @@ class Method:
             "clip_norm": self.clip_norm or 0.0,
             "weight_decay": self.weight_decay,
         }
-
-
-@functools.cache
-def _numbers_of(kind: type[Method]) -> list[str]:
-    return [f.name for f in dataclasses.fields(kind)[1:] if not f.kw_only]
 
 
 def _check(
