@@ -544,11 +544,8 @@ fg_status fg_descend(const fg_descent *d, fg_poll poll, void *poll_context, fg_e
         status = fg_fail(error, FG_OUT_OF_MEMORY, "no memory for %d blocks", n_workers);
     for (int i = 0; !status && i < n_workers; i++)
         status = create_block(&run, team.workspaces[i], &run.blocks[i], error);
-    if (!status) {
-        fg_parallel(n_workers, work_on_descent, &run, &run.watch);
-        if (atomic_load(&run.watch.cancelled))
-            status = fg_fail(error, FG_CANCELLED, "cancelled");
-    }
+    if (!status)
+        status = fg_team_run(&team, work_on_descent, &run, &run.watch, error);
     for (int k = 0; d->lane_steps && k < 2; k++)
         d->lane_steps[k] = 0;
     for (int i = 0; run.blocks && i < n_workers; i++) {

@@ -68,8 +68,8 @@ static void record(const iteration_run *run, const block *b) {
     }
 }
 
-/* Writes out the lanes that stop and gives them the next instances. */
-static void replace_stopped(iteration_run *run, block *b) {
+/* Writes out the lanes that stop; they idle until they are filled again. */
+static void write_stopped(iteration_run *run, block *b) {
     const fg_iteration *it = run->it;
     const fg_buffer *flag = &it->program->buffers[it->program->output[it->n_state]];
     const void *flags = b->workspace.base[it->program->output[it->n_state]];
@@ -112,7 +112,7 @@ static void work_on_iteration(void *context, int worker) {
         b->total += run->n_lanes;
         if (it->record_every)
             record(run, b);
-        replace_stopped(run, b);
+        write_stopped(run, b);
         swap_states(it, b);
         for (int64_t l = 0; b->n_active < run->n_lanes && l < run->n_lanes; l++)
             if (b->instance[l] < 0 && atomic_load_explicit(&run->next, memory_order_relaxed) < it->batch)
@@ -178,11 +178,8 @@ fg_status fg_iterate(const fg_iteration *it, fg_poll poll, void *poll_context, f
         status = fg_fail(error, FG_OUT_OF_MEMORY, "no memory for %d blocks", n_workers);
     for (int i = 0; !status && i < n_workers; i++)
         status = create_block(&run, team.workspaces[i], &run.blocks[i], error);
-    if (!status) {
-        fg_parallel(n_workers, work_on_iteration, &run, &run.watch);
-        if (atomic_load(&run.watch.cancelled))
-            status = fg_fail(error, FG_CANCELLED, "cancelled");
-    }
+    if (!status)
+        status = fg_team_run(&team, work_on_iteration, &run, &run.watch, error);
     it->runs[0] = it->runs[1] = 0;
     for (int i = 0; run.blocks && i < n_workers; i++) {
         it->runs[0] += run.blocks[i].active;

@@ -242,8 +242,8 @@ FG_INLINE V TYPED(variance)(V square, V share, V mean) { /* square - share mean;
 #undef VARIANCE
 
 /* A running power ends at zero, not at the least subnormal number, whose products are slow. What a rule does not have
- * costs nothing: `n_running` is a constant. As parameters the pointers are known to be apart,
- * so the loop is vectorised. */
+ * costs nothing: `n_running` is a constant. As parameters the pointers are known to be apart, so the loop is
+ * vectorised. */
 #define s(i) setting[i]
 #define UPDATE(name, states, n_settings, n_running, coefficients, statement)                                           \
     FG_INLINE void TYPED(coefficients_##name)(                                                                         \

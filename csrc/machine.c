@@ -156,6 +156,11 @@ fg_status fg_team_create(const fg_program *p, int64_t n_lanes, int n_workers, co
     return status;
 }
 
+fg_status fg_team_run(const fg_team *team, fg_task task, void *context, fg_watch *watch, fg_error *error) {
+    fg_parallel(team->n_workers, task, context, watch);
+    return atomic_load(&watch->cancelled) ? fg_fail(error, FG_CANCELLED, "cancelled") : FG_OK;
+}
+
 void fg_team_destroy(fg_team *team) {
     for (int i = 0; team->workspaces && i < team->n_workers; i++)
         destroy_workspace(&team->workspaces[i]);
@@ -338,9 +343,9 @@ static fg_status evaluate_batch(const fg_program *program, int64_t batch, const 
         return status;
     run.plan = &team.plan;
     run.workspaces = team.workspaces;
-    fg_parallel(n_workers, work_on_batch, &run, &run.watch);
+    status = fg_team_run(&team, work_on_batch, &run, &run.watch, error);
     fg_team_destroy(&team);
-    return atomic_load(&run.watch.cancelled) ? fg_fail(error, FG_CANCELLED, "cancelled") : FG_OK;
+    return status;
 }
 
 fg_status fg_evaluate_batch(const fg_program *program, int64_t batch, const void *const *inputs, void *const *outputs,

@@ -22,6 +22,8 @@ typedef struct {
 FG_CHECKED fg_status fg_team_create(const fg_program *program, int64_t n_lanes, int n_workers,
                                     const void *const *inputs, void *const *outputs, fg_watch *watch, fg_team *team,
                                     fg_error *error);
+/* The task, by every worker; FG_CANCELLED when the watch was told to stop. */
+FG_CHECKED fg_status fg_team_run(const fg_team *team, fg_task task, void *context, fg_watch *watch, fg_error *error);
 void fg_team_destroy(fg_team *team);
 
 /* Lanes of a block for a batch: 1, or an odd multiple of 16, by the bytes that a lane keeps live (those of the
