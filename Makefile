@@ -20,6 +20,8 @@ test: build .venv/test.deps
 
 demo: build .venv/demo.deps
 	$(BIN)/python examples/regularisation.py
+	@echo
+	$(BIN)/python examples/digits.py
 
 lint: .venv/lint.deps .venv/dev.deps
 	$(BIN)/ruff check

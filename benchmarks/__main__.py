@@ -14,7 +14,8 @@ import fastgrad as fg
 from . import machine, peers, report
 from .timing import Case, Outcome, measure
 
-SUITES = ("gradient", "descent", "fits")
+SUITES = ("gradient", "descent", "fits", "dense")
+PICTURES = ("crossover",)  # suites that are also drawn; they run when they are named
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for key, value in described.items():
         print(f"{key + ':':10}{value}")
     print("ratio:    the peer's time over fastgrad's, median of the rounds")
+    print("error:    the largest difference of its results from fastgrad's, in tolerances of the case")
     if options.quick:
         print("quick:    small sizes and short samples, so the ratios say little and no target counts")
     stored: dict[str, Any] = {"machine": described, "quick": options.quick, "suites": {}}
@@ -31,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outcomes = _run(suite, options)
         print(f"\n{suite}\n{report.table(outcomes, options.quick)}", flush=True)
         stored["suites"][suite] = [report.record(outcome) for outcome in outcomes]
+        if suite in PICTURES and options.out:
+            _module(suite).draw(outcomes, options.out)
     if options.json:
         options.json.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
     return 1 if any(case["disagreeing"] for found in stored["suites"].values() for case in found) else 0
@@ -38,14 +42,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="fastgrad against its peers.")
-    parser.add_argument("suites", nargs="*", metavar="suite", help=f"of {', '.join(SUITES)}; all by default")
+    parser.add_argument("suites", nargs="*", metavar="suite", help=f"of {', '.join(SUITES)}, all by default; crossover")
     parser.add_argument("--peers", type=_names, default=list(peers.NAMES), help=f"of {','.join(peers.NAMES)}")
     parser.add_argument("--repeats", type=int, default=5, help="rounds, at least 5 (default 5)")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that everything runs")
     parser.add_argument("--json", type=Path, help="write everything, raw samples too, to this file")
+    parser.add_argument("--out", type=Path, help="the picture of the suite crossover")
     options = parser.parse_args(arguments)
     options.suites = options.suites or list(SUITES)
-    unknown = set(options.suites) - set(SUITES) | set(options.peers) - set(peers.NAMES)
+    unknown = set(options.suites) - {*SUITES, *PICTURES} | set(options.peers) - set(peers.NAMES)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     if options.repeats < 5:
@@ -70,7 +75,11 @@ def _run(suite: str, options: argparse.Namespace) -> list[Outcome]:
 
 
 def _cases(suite: str, quick: bool) -> list[Case]:
-    return importlib.import_module(f"{__package__}.{suite}").cases(quick)
+    return _module(suite).cases(quick)
+
+
+def _module(suite: str) -> Any:
+    return importlib.import_module(f"{__package__}.{suite}")
 
 
 if __name__ == "__main__":

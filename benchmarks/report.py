@@ -6,7 +6,7 @@ from typing import Any
 from .timing import Outcome
 
 SCALES = {"ns": 1e9, "us": 1e6, "ms": 1e3}
-HEADER = ("case", "unit", "fastgrad", "against", "time", "ratio", "target", "met")
+HEADER = ("case", "unit", "fastgrad", "against", "time", "ratio", "target", "met", "error")
 
 
 def table(outcomes: Iterable[Outcome], quick: bool) -> str:
@@ -14,7 +14,7 @@ def table(outcomes: Iterable[Outcome], quick: bool) -> str:
     lines: list[tuple[str, ...]] = [HEADER]
     for outcome in outcomes:
         first = (outcome.case.name, outcome.case.unit, _number(_scaled(outcome, "fastgrad")))
-        for against in _lines(outcome, quick) or [("-",) * 5]:
+        for against in _lines(outcome, quick) or [("-",) * 6]:
             lines.append((*first, *against))
             first = ("", "", "")
     return _aligned(lines)
@@ -30,6 +30,7 @@ def record(outcome: Outcome) -> dict[str, Any]:
             "median": outcome.time(name),
             "ratio": outcome.ratio(name),
             "target": case.targets.get(name),
+            "error": str(outcome.errors.get(name, 0.0)),
         }
         for name, samples in outcome.samples.items()
     }
@@ -50,17 +51,18 @@ def _lines(outcome: Outcome, quick: bool) -> list[tuple[str, ...]]:
         target = outcome.case.targets.get(name)
         goal = "" if target is None else f"{target:,.2g}x" if target < 1 else f"{target:,g}x"
         if name in outcome.disagreeing:
-            lines.append((name, "-", "differs", goal, ""))
+            lines.append((name, "-", "differs", goal, "", f"{outcome.errors[name]:.1g}"))
             continue
         ratio, note = outcome.ratio(name), outcome.notes[name]
         met = "" if target is None or quick else "yes" if ratio >= target else "NO"
         label = f"{name} ({note})" if note else name
-        lines.append((label, _number(_scaled(outcome, name)), f"{_number(ratio)}x", goal, met))
+        error = f"{outcome.errors[name]:.1g}"
+        lines.append((label, _number(_scaled(outcome, name)), f"{_number(ratio)}x", goal, met, error))
     limit = outcome.case.limit
     if limit is not None:
         met = "" if quick else "yes" if outcome.time("fastgrad") <= limit else "NO"
         most = _number(limit * _scale(outcome))
-        lines.append(("limit", most, f"{_number(limit / outcome.time('fastgrad'))}x", "1x", met))
+        lines.append(("limit", most, f"{_number(limit / outcome.time('fastgrad'))}x", "1x", met, ""))
     return lines
 
 
@@ -80,7 +82,7 @@ def _number(value: float) -> str:
 def _aligned(lines: Sequence[tuple[str, ...]]) -> str:
     """Words to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    right = {HEADER.index(name) for name in ("fastgrad", "time", "ratio", "target")}
+    right = {HEADER.index(name) for name in ("fastgrad", "time", "ratio", "target", "error")}
     return "\n".join(
         "  ".join(
             cell.rjust(width) if i in right else cell.ljust(width)

@@ -513,7 +513,9 @@ static fg_status check(const fg_descent *d, fg_error *error) {
 }
 
 fg_status fg_descend(const fg_descent *d, fg_poll poll, void *poll_context, fg_error *error) {
-    fg_status status = check(d, error);
+    fg_status status = fg_refuse_across(d->program, error);
+    if (!status)
+        status = check(d, error);
     if (status)
         return status;
     const fg_program *p = d->program;

@@ -85,25 +85,30 @@ int fg_op_arity(int op);        /* operands read */
 fg_op_kind fg_op_kind_of(int op);
 
 /* A program's words:
- *   header       magic, n_buffers, n_instructions, n_uniform, n_inputs, n_outputs, n_constant_words
+ *   header       magic, n_buffers, n_instructions, n_uniform, n_across, n_inputs, n_outputs, n_constant_words
  *   buffers      role, dtype, is_lane, size, position                                        (5 words each)
  *   instructions op, dtype, n_dims, shape[n_dims], of scan: body, every, n_rows; then for the result and each operand:
  *                buffer, offset, stride[n_dims]                      (elements of one lane, not bytes)
  *   constants    raw words
  * The first n_uniform instructions touch uniform buffers alone and run once a call; the rest run for each block
  * of lanes. Axes of an instruction: an elementwise one all its own; a reduction's and dot's last axis is reduced;
- * matmul's are (batch, m, n, k); gather's and scatter_add's single axis runs over
+ * matmul's and matmul_add's are (batch, m, n, k); gather's and scatter_add's single axis runs over
  * the table, whose numbers count from the offset of gather's operand and of scatter_add's result; a generalised
  * operation's last axes are its core (ops.def), where an operand has stride 0 along an axis that it lacks. The results
  * of sort_pairs (2, n), lu (n, n) and eigh (n, n) have 2, 1 and n + 1 rows more than the instruction's axes say.
+ *
+ * The last n_across instructions, and only they, are lane_sum and lane_matmul: sums over all lanes of a batch, made of
+ * lane values after the other instructions of a block. Each makes the whole of a uniform output, in order from its
+ * first element, which no other instruction reads or writes. lane_matmul's axes are (m, n, k). Only fg_train and
+ * fg_total run such programs.
  *
  * scan repeats a body, a program of its own whose words a constant of FG_INT64 holds (no two loops share them), along
  * its one axis. The body's inputs are the carry and n_rows operands more; its outputs are the next carry and a row. At
  * step t operand i is read from its offset + t * stride[0] on. The result holds one after another: the last carry, the
  * rows, and where `every` is not 0 the carries before the steps 0, every, 2 every, ... When the result is a lane value
  * so is the carry; a uniform first carry is then the same for all lanes. */
-#define FG_MAGIC INT64_C(0x3130444152474601)
-enum { FG_HEADER_WORDS = 7, FG_BUFFER_WORDS = 5 };
+#define FG_MAGIC INT64_C(0x3230444152474601)
+enum { FG_HEADER_WORDS = 8, FG_BUFFER_WORDS = 5 };
 
 typedef struct fg_program fg_program;
 
@@ -115,6 +120,7 @@ void fg_program_destroy(fg_program *program); /* NULL is ignored */
 
 int fg_program_n_inputs(const fg_program *program);
 int fg_program_n_outputs(const fg_program *program);
+int64_t fg_program_n_across(const fg_program *program); /* not 0: for fg_total and fg_train alone */
 /* Elements (of one lane), dtype and kind of an input or output; i must be in range. */
 int64_t fg_program_input_size(const fg_program *program, int i);
 int64_t fg_program_output_size(const fg_program *program, int i);
@@ -250,5 +256,84 @@ typedef struct {
 } fg_iteration;
 
 FG_CHECKED fg_status fg_iterate(const fg_iteration *iteration, fg_poll poll, void *poll_context, fg_error *error);
+
+/* ---- training ------------------------------------------------------------------------------------------- */
+
+/* Kinds of data that rows are read from; noise has no data: random numbers of [0, 1), new ones in every step. */
+typedef enum { FG_DATA_FLOAT64, FG_DATA_FLOAT32, FG_DATA_INT64, FG_DATA_INT32, FG_DATA_UINT8, FG_DATA_NOISE } fg_data;
+
+/* Where the rows of a lane input come from: row r starts at data + r row_stride, its elements follow one another, or
+ * stand `offsets` bytes behind that. They are read as value * scale + shift. Nothing need be aligned. */
+typedef struct {
+    fg_data kind;
+    const void *data;
+    int64_t row_stride; /* bytes */
+    const int64_t *offsets;
+    double scale, shift;
+} fg_source;
+
+/* Rows for a program whose inputs are `n_leaves` uniform values, of one dtype, then one number of a lane, the share of
+ * a row, then a lane value for each source; its outputs are uniform, and sums over lanes where they depend on them. */
+typedef struct {
+    const fg_source *sources;
+    int64_t n_rows;
+    const double *weights; /* (n_rows,) or NULL: all alike */
+} fg_dataset;
+
+/* Runs `program` for all rows; the share of a row is its weight as a part of all. outputs[i] gets the sum over rows. */
+FG_CHECKED fg_status fg_total(const fg_program *program, int64_t n_leaves, const void *const *leaves,
+                              const fg_dataset *data, void *const *outputs, fg_poll poll, void *poll_context,
+                              fg_error *error);
+
+/* What is watched for improvement. */
+typedef enum { FG_MONITOR_LOSS, FG_MONITOR_VALIDATION, FG_MONITOR_SCORE } fg_monitor;
+
+/* Minibatch descent of `members` vectors of parameters, each of which holds the leaves of `program` one after another.
+ * The program's outputs are the loss (one element) and the gradients of all leaves; the share of a row is its weight as
+ * a part of its minibatch. All arrays are the caller's; those of members have these as first axis.
+ *
+ * The order of rows in an epoch is a function of the member's seed and the epoch's number, noise one of its seed and
+ * the step's: so a call goes on where the last one ended as if they were one. In this order a step adds the penalties
+ * to the gradient, clips it, takes rate weight_decay x off x, and updates x. A loss that is not finite stops a member
+ * and takes it back to its best parameters. */
+typedef struct {
+    const fg_program *program;
+    fg_dataset data;
+    int64_t members, batch_size;
+    const int64_t *rows; /* (members, n_member_rows) the rows that a member learns from, or NULL: all, n_rows of them */
+    int64_t n_member_rows;
+    int64_t n_epochs; /* of this call */
+    int shuffle;
+    const uint64_t *seeds; /* (members,) */
+    fg_update update;
+    const double *settings;
+    const double *learning_rate; /* (members,) */
+    const double *schedule;      /* (n_schedule,) factors of the rate by step; the last holds. Or NULL */
+    int64_t n_schedule;
+    double weight_decay, clip_value, clip_norm; /* 0: none */
+    const double *penalties;                    /* (n_leaves, 2): l1 and l2; or NULL */
+    int share_penalties;                        /* whether they are divided by the weight of the minibatch */
+    int64_t n_leaves;
+    /* state: zeros at first, but 1 for running numbers and FG_RUNNING for outcomes */
+    void *parameters;                /* (members, size) */
+    void *state[FG_MAX_STATES];      /* the same, those that the rule has */
+    double *running[FG_MAX_RUNNING]; /* (members,) */
+    int64_t *steps, *epochs;         /* (members,) made so far */
+    int32_t *outcome;                /* (members,) fg_outcome; only those FG_RUNNING go on */
+    void *best;                  /* (members, size) the parameters of the best epoch's end, and what was watched then */
+    double *best_value;          /* (members,) */
+    int64_t *best_epoch, *stale; /* (members,) epochs since an improvement */
+    /* stopping */
+    const fg_program *evaluation; /* as `program`, with the loss and perhaps a score as outputs; or NULL */
+    fg_dataset evaluation_data;
+    fg_monitor monitor;
+    int64_t patience; /* epochs without improvement that stop a member; -1: any number */
+    double min_delta; /* what counts as one */
+    /* history of this call, (n_epochs, members); rows not reached are left as they were; or NULL */
+    double *loss, *validation_loss, *score, *seconds;
+    double *step_loss; /* (n_epochs * steps of an epoch, members) or NULL */
+} fg_training;
+
+FG_CHECKED fg_status fg_train(const fg_training *training, fg_poll poll, void *poll_context, fg_error *error);
 
 #endif

@@ -57,7 +57,7 @@ static int conflict(const fg_program *p, const fg_call *a, const fg_call *b) {
 static range written(const fg_program *p, const fg_call *call) {
     const fg_instruction *in = &p->instructions[call->instruction];
     const fg_buffer *b = &p->buffers[in->operand[0].buffer];
-    const int is_sum = fg_op_kind_of(in->op) == FG_REDUCTION || in->op == FG_OP_dot || in->op == FG_OP_matmul;
+    const int is_sum = fg_op_reduces(in->op);
     int64_t low = in->operand[0].offset, high = low, count = 1;
     for (int d = 0; d < in->n_dims - is_sum; d++) {
         const int64_t reach = (in->shape[d] - 1) * (in->op == FG_OP_gather ? 1 : in->operand[0].stride[d]);
@@ -496,7 +496,8 @@ static void measure(const fg_program *p, fg_plan *plan) {
 }
 
 fg_status fg_tiles_find(const fg_program *program, int64_t n_lanes, fg_plan *plan, fg_error *error) {
-    const int64_t end = n_lanes == 1 ? plan->n_calls : plan->n_uniform; /* lanes are blocks already */
+    /* lanes are blocks already; and sums over lanes read what they leave behind */
+    const int64_t end = n_lanes == 1 && !program->n_across ? plan->n_calls : plan->n_uniform;
     int64_t n_large = 0;
     for (int64_t k = 0; k < end; k++)
         n_large += plan->calls[k].flat >= LEAST;

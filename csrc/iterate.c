@@ -155,7 +155,9 @@ FG_CHECKED static fg_status create_block(const iteration_run *run, fg_workspace 
 }
 
 fg_status fg_iterate(const fg_iteration *it, fg_poll poll, void *poll_context, fg_error *error) {
-    fg_status status = check(it, error);
+    fg_status status = fg_refuse_across(it->program, error);
+    if (!status)
+        status = check(it, error);
     if (status)
         return status;
     const fg_program *p = it->program;

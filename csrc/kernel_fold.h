@@ -139,3 +139,56 @@ FG_INLINE T TYPED(chunk_along)(const fg_fold *f, int64_t n, const T *a, const T 
 FOLD(dot, K(-0.0), FUSED(b, c, a), a + b)
 #undef FOLD
 #undef CHUNK
+
+/* out[r] = (accumulate ? out[r] : 0) + the sum of a[r, l] over l < n for r < n_rows: N neighbours of l at a time, and
+ * these folded in halves, for N rows at once. In the round of h, halves of 2h numbers are added: two rows make one. */
+static void TYPED(lane_sums)(int64_t n_rows, int64_t n, int64_t stride, int accumulate, const void *from, void *to) {
+    const T *a = from;
+    T *out = to;
+    for (int64_t r = 0; r < n_rows; r += N, a += N * stride) {
+        const int64_t some = n_rows - r;
+        V sum[N];
+#pragma GCC unroll 16
+        for (int j = 0; j < N; j++) {
+            const T *row = a + (j < some ? j : 0) * stride;
+            int64_t l = 0;
+            sum[j] = (V){0};
+            for (; l + N <= n; l += N)
+                sum[j] += TYPED(load)(row + l);
+            if (l < n)
+                sum[j] += TYPED(load_some)(row + l, n - l);
+        }
+#define UPPER(i, h) ((i) & (h) ? N + (i) - (h) : (i))
+#define LOWER(i, h) ((i) & (h) ? N + (i) : (i) + (h))
+#define ROUND(h)                \
+    for (int j = 0; j < h; j++) \
+        sum[j] =                \
+            FG_SHUFFLE(M, sum[j], sum[j + (h)], EACH(UPPER, h)) + FG_SHUFFLE(M, sum[j], sum[j + (h)], EACH(LOWER, h));
+#if N > 8
+#pragma GCC unroll 16
+        ROUND(8)
+#endif
+#if N > 4
+#pragma GCC unroll 16
+        ROUND(4)
+#endif
+#if N > 2
+#pragma GCC unroll 16
+        ROUND(2)
+#endif
+#pragma GCC unroll 16
+        ROUND(1)
+#undef ROUND
+#undef LOWER
+#undef UPPER
+        if (some < N) {
+            if (accumulate)
+                sum[0] += TYPED(load_some)(out + r, some);
+            TYPED(store_some)(out + r, sum[0], some);
+        } else {
+            if (accumulate)
+                sum[0] += TYPED(load)(out + r);
+            TYPED(store)(out + r, sum[0]);
+        }
+    }
+}

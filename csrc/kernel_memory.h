@@ -55,8 +55,10 @@ FG_INLINE void TYPED(store_some)(T *p, V v, int64_t n) {
 }
 
 /* A square of N rows and N elements of each, turned over in registers: in the round of h, 1, 2, 4 and so on, blocks of
- * h by h that lie across from each other in a block of 2h by 2h change places. */
-FG_INLINE void TYPED(square)(const T *from, int64_t from_row, T *to, int64_t to_row) {
+ * h by h that lie across from each other in a block of 2h by 2h change places. Where it has fewer `rows` the others
+ * count as zero, and of fewer `columns` only these are read and become rows. */
+FG_INLINE void TYPED(square_part)(int64_t rows, int64_t columns, const T *from, int64_t from_row, T *to,
+                                  int64_t to_row) {
     V row[N];
 #define UPPER(i, h) ((i) & (h) ? N + (i) - (h) : (i))
 #define LOWER(i, h) ((i) & (h) ? N + (i) : (i) + (h))
@@ -69,7 +71,9 @@ FG_INLINE void TYPED(square)(const T *from, int64_t from_row, T *to, int64_t to_
         }
 #pragma GCC unroll 16
     for (int j = 0; j < N; j++)
-        row[j] = TYPED(load)(from + j * from_row);
+        row[j] = j >= rows     ? (V){0}
+                 : columns < N ? TYPED(load_some)(from + j * from_row, columns)
+                               : TYPED(load)(from + j * from_row);
 #pragma GCC unroll 16
     ROUND(1)
 #if N > 2
@@ -86,10 +90,15 @@ FG_INLINE void TYPED(square)(const T *from, int64_t from_row, T *to, int64_t to_
 #endif
 #pragma GCC unroll 16
     for (int j = 0; j < N; j++)
-        TYPED(store)(to + j * to_row, row[j]);
+        if (j < columns)
+            TYPED(store)(to + j * to_row, row[j]);
 #undef ROUND
 #undef LOWER
 #undef UPPER
+}
+
+FG_INLINE void TYPED(square)(const T *from, int64_t from_row, T *to, int64_t to_row) {
+    TYPED(square_part)(N, N, from, from_row, to, to_row);
 }
 
 /* Where the next square stands after one at i, of n elements: the last one may overlap that before it when what is left

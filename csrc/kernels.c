@@ -7,6 +7,7 @@
 #include "vec.h"
 
 #include "elementary.h"
+#include "random.h"
 #include "special.h"
 
 #define PASTE(a, b) PASTE_(a, b)
@@ -24,6 +25,7 @@
 #define SQRT(x) FN(sqrt)(x)
 #define RATIO(a, b) TYPED(ratio)(a, b)
 #define ROOT(x) TYPED(root)(x)
+#define FADED(x) TYPED(faded)(x)
 #define SPLAT(x) TYPED(splat)(x)
 
 #define T double
@@ -40,6 +42,7 @@
 #include "kernel_along.h"
 #include "kernel_linalg.h"
 #include "kernel_step.h"
+#include "kernel_data.h"
 #undef T
 #undef V
 #undef M
@@ -62,6 +65,7 @@
 #include "kernel_along.h"
 #include "kernel_linalg.h"
 #include "kernel_step.h"
+#include "kernel_data.h"
 #undef TYPED
 
 #define BOTH(name) {name##_f64, name##_f32}
@@ -87,10 +91,14 @@ const fg_kernels PASTE(fg_kernels_, FG_ISA) = {
         },
     .gemm = BOTH(gemm),
     .chain = BOTH(chain),
+    .lane_sums = BOTH(lane_sums),
     .lanes_in = BOTH(lanes_in),
     .lanes_out = BOTH(lanes_out),
     .lanes_away = BOTH(lanes_away),
     .away = BOTH(away),
+    .gather = BOTH(gather),
+    .noise = BOTH(noise),
+    .penalise = BOTH(penalise),
     .check = BOTH(check),
     .change = BOTH(change),
     .largest = BOTH(largest),

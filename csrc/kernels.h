@@ -25,18 +25,28 @@ typedef struct {
 } fg_fold;
 typedef void (*fg_fold_kernel)(const fg_fold *fold, void *const *operand);
 
-/* c[i, j] = (accumulate ? c[i, j] : 0) + sum over p of a[i, p] b[p, j], p rising: b and c are contiguous along j,
- * a has any strides. */
+/* c[i, j] = (accumulate ? c[i, j] : start ? start[i, j] : 0) + sum over p of a[i, p] b[p, j], the terms added one by
+ * one with p rising. Rows of c are contiguous; those of start are too (start_column 1), or one number (0), and start
+ * does not overlap c; a and b have any strides. Uses up to 256 KiB of the stack. */
 typedef struct {
     int64_t m, n, k;
-    int64_t a_row, a_column, b_row, c_row;
+    int64_t a_row, a_column, b_row, b_column, c_row, start_row, start_column;
     int accumulate;
 } fg_gemm;
-typedef void (*fg_gemm_kernel)(const fg_gemm *gemm, const void *a, const void *b, void *c);
+typedef void (*fg_gemm_kernel)(const fg_gemm *gemm, const void *a, const void *b, const void *start, void *c);
 
-/* out[i] = sum over r < n of a[r, i] * b[r, i], r rising, i < width: the matrix product's element for matrices that
- * both differ by lane. */
-typedef void (*fg_chain_kernel)(const fg_fold *chain, void *const *operand);
+/* out[i] = (accumulate ? out[i] : 0) + sum over r < n of a[r, i] * b[r, i], r rising, i < width: the matrix product's
+ * element for matrices that both differ by lane. */
+typedef struct {
+    int64_t n, width;
+    int64_t stride[2]; /* of each operand, from element to element of the sum */
+    int accumulate;
+} fg_chain;
+typedef void (*fg_chain_kernel)(const fg_chain *chain, void *const *operand);
+
+/* out[r] = (accumulate ? out[r] : 0) + sum over l < n of a[r, l] for r < n_rows; the order is a function of n alone. */
+typedef void (*fg_lane_sums_kernel)(int64_t n_rows, int64_t n, int64_t stride, int accumulate, const void *a,
+                                    void *out);
 
 /* A generalised operation for `width` neighbours at once: lanes, or a leading axis along which the result and every
  * operand that differs are contiguous. Each neighbour's result is the same whatever the width. */
@@ -106,6 +116,14 @@ typedef struct {
 } fg_prepare;
 typedef void (*fg_prepare_kernel)(const fg_prepare *prepare);
 
+/* Elements first to first + size - 1 of n rows of data, side by side; see kernel_data.h. */
+typedef void (*fg_gather_kernel)(const fg_source *source, int64_t n, const int64_t *rows, int64_t first, int64_t size,
+                                 void *to);
+/* Random numbers of [0, 1) for n lanes of a block (size, n_lanes), the first of which is row `first` of a minibatch. */
+typedef void (*fg_noise_kernel)(uint64_t key, int64_t first, int64_t n, int64_t size, int64_t n_lanes, void *to);
+/* Adds the derivative of l1 |x| + l2 x^2 / 2 to n elements of a gradient; returns their sum. */
+typedef double (*fg_penalise_kernel)(int64_t n, double l1, double l2, const void *x, void *gradient);
+
 typedef struct {
     const char *name;
     fg_rows_kernel rows[FG_N_OPS][FG_N_FLOATS]; /* NULL where the operation is not elementwise */
@@ -113,9 +131,13 @@ typedef struct {
     fg_core_kernel core[FG_N_OPS][FG_N_FLOATS]; /* generalised operations */
     fg_gemm_kernel gemm[FG_N_FLOATS];
     fg_chain_kernel chain[FG_N_FLOATS];
+    fg_lane_sums_kernel lane_sums[FG_N_FLOATS];
     fg_lanes_kernel lanes_in[FG_N_FLOATS], lanes_out[FG_N_FLOATS];
     fg_lanes_kernel lanes_away[FG_N_FLOATS]; /* as lanes_out, past the caches */
     fg_away_kernel away[FG_N_FLOATS];
+    fg_gather_kernel gather[FG_N_FLOATS];
+    fg_noise_kernel noise[FG_N_FLOATS];
+    fg_penalise_kernel penalise[FG_N_FLOATS];
     fg_check_kernel check[FG_N_FLOATS];
     fg_change_kernel change[FG_N_FLOATS];
     fg_largest_kernel largest[FG_N_FLOATS];

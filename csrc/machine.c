@@ -63,6 +63,9 @@ fg_status fg_evaluate(const fg_machine *machine, const void *const *inputs, void
                       void *poll_context, fg_error *error) {
     enum { SMALL_ARENA = 16 << 10, FEW_BUFFERS = 128 };
     const fg_program *p = machine->program;
+    const fg_status refused = fg_refuse_across(p, error);
+    if (refused)
+        return refused;
     const int64_t uniform = fg_round_up(machine->plan.uniform_bytes);
     const int64_t values = uniform + fg_round_up(machine->plan.lane_bytes), bytes = values + fg_loop_memory(p, 1);
     char small[SMALL_ARENA] __attribute__((aligned(64)));
@@ -326,6 +329,9 @@ static fg_status evaluate_batch(const fg_program *program, int64_t batch, const 
                                 fg_error *error) {
     if (batch < 1)
         return fg_fail(error, FG_INVALID_VALUE, "the batch must have at least one instance");
+    fg_status status = fg_refuse_across(program, error);
+    if (status)
+        return status;
     const int64_t n_lanes = fg_lanes_for(program, batch, 0, FG_L1_BYTES);
     const int n_workers = fg_workers_for(instance_cost(program) * (double)batch, (batch + n_lanes - 1) / n_lanes);
     batch_run run = {.program = program,
@@ -338,7 +344,7 @@ static fg_status evaluate_batch(const fg_program *program, int64_t batch, const 
                      .lanes_innermost = lanes_innermost,
                      .watch = {.poll = poll, .context = poll_context}};
     fg_team team;
-    fg_status status = fg_team_create(program, n_lanes, n_workers, inputs, outputs, &run.watch, &team, error);
+    status = fg_team_create(program, n_lanes, n_workers, inputs, outputs, &run.watch, &team, error);
     if (status)
         return status;
     run.plan = &team.plan;

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "across.h"
 #include "alloc.h"
 #include "loop.h"
 #include "status.h"
@@ -72,9 +73,8 @@ static void set_outer(fg_call *call, const axes *a) {
 static void run_rows(const fg_call *call, void *const *operand) { call->kernel.rows(&call->shape.rows, operand); }
 static void run_fold(const fg_call *call, void *const *operand) { call->kernel.fold(&call->shape.fold, operand); }
 static void run_core(const fg_call *call, void *const *operand) { call->kernel.core(&call->shape.core, operand); }
-static void run_chain(const fg_call *call, void *const *operand) { call->kernel.chain(&call->shape.fold, operand); }
 static void run_gemm(const fg_call *call, void *const *operand) {
-    call->kernel.gemm(&call->shape.gemm, operand[1], operand[2], operand[0]);
+    call->kernel.gemm(&call->shape.gemm, operand[1], operand[2], call->arity == 3 ? operand[3] : NULL, operand[0]);
 }
 
 /* The same for a piece of a call over one axis. */
@@ -155,46 +155,11 @@ static void run_scatter_add(const fg_call *call, void *const *operand) {
                 ((double *)operand[0])[table[i] * n_lanes + l] += ((const double *)operand[1])[i * n_lanes + l];
 }
 
-/* A matrix product whose right operand is not made of contiguous rows: tiles of it are copied into a panel first.
- * inner[1..2] hold the right operand's strides (k, n), inner[0] the result's along n. */
-static void run_gemm_packed(const fg_call *call, void *const *operand) {
-    enum { COLUMNS = 32, DEPTH = 64 };
-    char panel[COLUMNS * DEPTH * 8] __attribute__((aligned(64))), sums[COLUMNS * 8] __attribute__((aligned(64)));
-    const fg_gemm *whole = &call->shape.gemm;
-    const int item = call->item_size[0];
-    const int64_t along_k = call->inner[1], along_n = call->inner[2], out_n = call->inner[0];
-    for (int64_t j = 0; j < whole->n; j += COLUMNS) {
-        int64_t columns = whole->n - j < COLUMNS ? whole->n - j : COLUMNS, p = 0;
-        do {
-            int64_t depth = whole->k - p < DEPTH ? whole->k - p : DEPTH;
-            const char *b = (const char *)operand[2] + (p * along_k + j * along_n) * item;
-            if (along_k == 1) /* read along memory */
-                for (int64_t i = 0; i < columns; i++)
-                    copy_strided(depth, item, b + i * along_n * item, 1, panel + i * item, columns);
-            else
-                for (int64_t i = 0; i < depth; i++)
-                    copy_strided(columns, item, b + i * along_k * item, along_n, panel + i * columns * item, 1);
-            fg_gemm tile = *whole;
-            tile.n = columns;
-            tile.k = depth;
-            tile.b_row = columns;
-            tile.accumulate = p > 0;
-            const char *a = (const char *)operand[1] + p * whole->a_column * item;
-            if (out_n == 1)
-                call->kernel.gemm(&tile, a, panel, (char *)operand[0] + j * item);
-            else
-                for (tile.m = 1; tile.m <= whole->m; tile.m++) { /* row by row, through a contiguous copy */
-                    fg_gemm row = tile;
-                    row.m = 1;
-                    char *c = (char *)operand[0] + ((tile.m - 1) * whole->c_row + j * out_n) * item;
-                    if (row.accumulate)
-                        copy_strided(columns, item, c, out_n, sums, 1);
-                    call->kernel.gemm(&row, a + (tile.m - 1) * whole->a_row * item, panel, sums);
-                    copy_strided(columns, item, sums, 1, c, out_n);
-                }
-            p += depth;
-        } while (p < whole->k);
-    }
+static void run_chain(const fg_call *call, void *const *operand) {
+    const fg_chain *chain = &call->shape.chain;
+    if (chain->accumulate)
+        copy_strided(chain->width, call->item_size[0], operand[3], call->inner[3], operand[0], 1);
+    call->kernel.chain(chain, operand);
 }
 
 /* The loops around a kernel. */
@@ -336,14 +301,14 @@ static void bind_core(fg_call *call, const fg_kernels *kernels, const fg_program
     set_outer(call, &a);
 }
 
-/* The kernel wants a left operand of any strides and a right one, the panel, of contiguous rows. So a lane value must
- * stand right, and a single column is better a row: in both cases the product is computed transposed. */
+/* The kernel wants a result of contiguous rows. So a lane value must stand right, and a single column is better a row:
+ * in both cases the product is computed transposed. */
 static void bind_matmul(fg_call *call, const fg_kernels *kernels, const fg_program *p, const fg_instruction *in,
                         int64_t n_lanes) {
     enum { BATCH, ROW, COLUMN, DEPTH };
-    int64_t stride[3][4];
-    int is_lane[3];
-    for (int i = 0; i < 3; i++) {
+    int64_t stride[4][4] = {{0}};
+    int is_lane[4] = {0};
+    for (int i = 0; i <= call->arity; i++) {
         is_lane[i] = n_lanes > 1 && p->buffers[in->operand[i].buffer].is_lane;
         for (int d = 0; d < 4; d++)
             stride[i][d] = in->operand[i].stride[d] * (is_lane[i] ? n_lanes : 1);
@@ -351,17 +316,22 @@ static void bind_matmul(fg_call *call, const fg_kernels *kernels, const fg_progr
     if (is_lane[1] && is_lane[2]) { /* no matrix to load once for all lanes */
         call->run = run_chain;
         call->kernel.chain = kernels->chain[in->dtype];
-        call->shape.fold =
-            (fg_fold){.n = in->shape[DEPTH], .width = n_lanes, .stride = {stride[1][DEPTH], stride[2][DEPTH]}};
+        call->shape.chain = (fg_chain){.n = in->shape[DEPTH],
+                                       .width = n_lanes,
+                                       .stride = {stride[1][DEPTH], stride[2][DEPTH]},
+                                       .accumulate = call->arity == 3};
+        call->inner[3] = is_lane[3];
         call->n_outer = 3;
         for (int d = BATCH; d <= COLUMN; d++) {
             call->outer_shape[d] = in->shape[d];
-            for (int k = 0; k < 3; k++)
+            for (int k = 0; k <= call->arity; k++)
                 call->outer_step[d][k] = stride[k][d] * call->item_size[0];
         }
         return;
     }
-    const int transposed = is_lane[1] || (!is_lane[2] && in->shape[COLUMN] == 1 && in->shape[ROW] > 1);
+    const int rows_are_far = in->shape[ROW] > 1 && stride[0][ROW] != 1;
+    const int columns_are_far = in->shape[COLUMN] > 1 ? stride[0][COLUMN] != 1 : in->shape[ROW] > 1;
+    const int transposed = is_lane[1] || (!is_lane[2] && columns_are_far && !rows_are_far);
     const int left = transposed ? 2 : 1, right = 3 - left;
     const int row = transposed ? COLUMN : ROW, column = transposed ? ROW : COLUMN;
     if (transposed) {
@@ -371,32 +341,31 @@ static void bind_matmul(fg_call *call, const fg_kernels *kernels, const fg_progr
     }
 
     const int64_t step = is_lane[right] ? n_lanes : 1; /* of neighbouring columns in memory */
-    const int64_t along_n = stride[right][column], out_n = stride[0][column];
-    int outer = -1; /* columns as loops around the kernel, when only the lanes are contiguous */
+    const int64_t along_n = stride[right][column];
+    /* what the sums start from: alike for all lanes, or going on with them from column to column */
+    const int64_t start_column = is_lane[right] ? is_lane[3] : stride[3][column];
+    const int starts_fit = is_lane[right] ? stride[3][column] == start_column * step : fits(start_column);
+    /* columns as loops around the kernel, when only the lanes are contiguous, or nothing is */
+    const int is_apart =
+        in->shape[column] > 1 && (stride[0][column] != step || !starts_fit || (is_lane[right] && along_n != step));
     call->kernel.gemm = kernels->gemm[in->dtype];
     call->run = run_gemm;
     call->shape.gemm = (fg_gemm){.m = in->shape[row],
-                                 .n = in->shape[column] * step,
+                                 .n = is_apart ? step : in->shape[column] * step,
                                  .k = in->shape[DEPTH],
                                  .a_row = stride[left][row],
                                  .a_column = stride[left][DEPTH],
                                  .b_row = stride[right][DEPTH],
-                                 .c_row = stride[0][row]};
-    if (in->shape[column] > 1 && (along_n != step || out_n != step)) {
-        if (is_lane[right]) {
-            outer = column;
-            call->shape.gemm.n = n_lanes;
-        } else {
-            call->run = run_gemm_packed;
-            call->inner[0] = out_n, call->inner[1] = stride[right][DEPTH], call->inner[2] = along_n;
-        }
-    }
-    const int loops[2] = {BATCH, outer}, operand[3] = {0, left, right};
-    for (int i = 0; i < 2; i++)
-        if (loops[i] >= 0 && in->shape[loops[i]] != 1) {
+                                 .b_column = is_lane[right] ? 1 : along_n,
+                                 .c_row = stride[0][row],
+                                 .start_row = stride[3][row],
+                                 .start_column = start_column};
+    const int loops[2] = {BATCH, column}, operand[4] = {0, left, right, 3};
+    for (int i = 0; i < 1 + is_apart; i++)
+        if (in->shape[loops[i]] != 1) {
             const int n = call->n_outer++;
             call->outer_shape[n] = in->shape[loops[i]];
-            for (int k = 0; k < 3; k++)
+            for (int k = 0; k <= call->arity; k++)
                 call->outer_step[n][k] = stride[operand[k]][loops[i]] * call->item_size[0];
         }
 }
@@ -406,7 +375,7 @@ static int bind(fg_call *call, const fg_kernels *kernels, const fg_program *p, c
                 int64_t n_lanes) {
     *call = (fg_call){.arity = fg_op_arity(in->op), .dtype = in->dtype, .n_lanes = n_lanes};
     const fg_op_kind kind = fg_op_kind_of(in->op);
-    const int is_sum = kind == FG_REDUCTION || in->op == FG_OP_dot || in->op == FG_OP_matmul;
+    const int is_sum = fg_op_reduces(in->op);
     for (int d = 0; d < in->n_dims - is_sum; d++)
         if (in->shape[d] == 0)
             return 0;
@@ -419,7 +388,7 @@ static int bind(fg_call *call, const fg_kernels *kernels, const fg_program *p, c
     }
     if (kind == FG_ELEMENTWISE || in->op == FG_OP_cast)
         bind_elementwise(call, kernels, in, axes_of(p, in, 0, in->n_dims, n_lanes));
-    else if (in->op == FG_OP_matmul)
+    else if (in->op == FG_OP_matmul || in->op == FG_OP_matmul_add)
         bind_matmul(call, kernels, p, in, n_lanes);
     else if (kind == FG_GENERALISED)
         bind_core(call, kernels, p, in, n_lanes);
@@ -438,7 +407,8 @@ fg_status fg_plan_create(const fg_program *program, int64_t n_lanes, fg_plan *pl
     if (!plan->calls)
         return fg_fail(error, FG_OUT_OF_MEMORY, "no memory to bind %lld instructions",
                        (long long)program->n_instructions);
-    for (int64_t i = 0; i < program->n_instructions; i++) {
+    const int64_t n_instructions = program->n_instructions - program->n_across;
+    for (int64_t i = 0; i < n_instructions; i++) {
         const fg_instruction *in = &program->instructions[i];
         const int64_t lanes = i < program->n_uniform ? 1 : n_lanes;
         fg_call *call = &plan->calls[plan->n_calls];
@@ -454,11 +424,13 @@ fg_status fg_plan_create(const fg_program *program, int64_t n_lanes, fg_plan *pl
             plan->n_calls += bind(call, kernels, program, in, lanes);
         call->instruction = i;
     }
-    if (program->n_uniform == program->n_instructions)
+    if (program->n_uniform == n_instructions)
         plan->n_uniform = plan->n_calls;
     plan->uniform_bytes = program->uniform_bytes;
     plan->lane_bytes = program->lane_bytes;
-    fg_status status = fg_tiles_find(program, n_lanes, plan, error);
+    fg_status status = fg_across_bind(program, n_lanes, plan, error);
+    if (!status)
+        status = fg_tiles_find(program, n_lanes, plan, error);
     if (status)
         fg_plan_destroy(plan);
     return status;
@@ -468,6 +440,7 @@ void fg_plan_destroy(fg_plan *plan) {
     for (int64_t i = 0; i < plan->n_calls; i++)
         fg_loop_destroy(plan->calls[i].loop);
     fg_free(plan->calls);
+    fg_free(plan->across);
     fg_free(plan->groups);
     fg_free(plan->parts);
     *plan = (fg_plan){0};

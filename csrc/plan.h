@@ -22,6 +22,7 @@ struct fg_call {
         fg_rows rows;
         fg_fold fold;
         fg_gemm gemm;
+        fg_chain chain;
         fg_core core;
         int64_t n; /* of a table */
     } shape;
@@ -64,9 +65,13 @@ typedef struct {
     double cost; /* nanoseconds */
 } fg_group;
 
+typedef struct fg_across fg_across;
+
 typedef struct {
     fg_call *calls; /* the uniform instructions, then those of the lanes */
     int64_t n_uniform, n_calls;
+    fg_across *across; /* the sums over lanes: see across.h */
+    int64_t n_across;
     fg_group *groups; /* by their calls */
     fg_part *parts;   /* of all groups */
     int64_t n_groups;

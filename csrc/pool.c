@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -91,6 +92,8 @@ static struct timespec in_10_ms(void) {
 
 void fg_parallel(int n, fg_task task, void *context, fg_watch *watch) {
     int mine = 0;
+    if (watch)
+        watch->n_workers = 1;
     if (n > 1) {
         pthread_once(&once, watch_forks);
         pthread_mutex_lock(&pool.mutex);
@@ -101,6 +104,8 @@ void fg_parallel(int n, fg_task task, void *context, fg_watch *watch) {
             pool.context = context;
             pool.n_wanted = pool.n_started + 1 < n ? pool.n_started + 1 : n;
             pool.n_running = pool.n_wanted - 1;
+            if (watch)
+                watch->n_workers = pool.n_wanted;
             pool.job++;
             pthread_cond_broadcast(&pool.work);
         }
@@ -122,6 +127,37 @@ void fg_parallel(int n, fg_task task, void *context, fg_watch *watch) {
     pool.n_wanted = 0;
     pool.busy = 0;
     pthread_mutex_unlock(&pool.mutex);
+}
+
+static void rest(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Phases are short, so those who wait stay awake; a while later they give way to whoever wants the processor. */
+void fg_crew_meet(fg_crew *crew, void (*alone)(void *), void *context) {
+    enum { PATIENCE = 2000 };
+    if (*crew->n_workers == 1) {
+        if (alone)
+            alone(context);
+        return;
+    }
+    const unsigned meeting = atomic_load_explicit(&crew->n_meetings, memory_order_relaxed);
+    if (atomic_fetch_add(&crew->n_waiting, 1) == *crew->n_workers - 1) {
+        atomic_store_explicit(&crew->n_waiting, 0, memory_order_relaxed);
+        if (alone)
+            alone(context);
+        atomic_store_explicit(&crew->n_meetings, meeting + 1, memory_order_release);
+        return;
+    }
+    for (int turn = 0; atomic_load_explicit(&crew->n_meetings, memory_order_acquire) == meeting; turn++)
+        if (turn < PATIENCE)
+            rest();
+        else
+            sched_yield();
 }
 
 int fg_workers_for(double nanoseconds, int64_t n_pieces) {

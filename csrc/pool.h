@@ -12,7 +12,8 @@ typedef void (*fg_task)(void *context, int worker);
 typedef struct {
     fg_poll poll; /* NULL for none */
     void *context;
-    double next; /* fg_clock of the next look; the calling thread's own */
+    double next;   /* fg_clock of the next look; the calling thread's own */
+    int n_workers; /* that run the task: fg_parallel says it before they start */
     _Atomic int64_t done;
     _Atomic int cancelled;
 } fg_watch;
@@ -25,6 +26,17 @@ void fg_watch_look(fg_watch *watch);
  * in use by another thread, or a thread cannot be started, fewer workers run: a task draws its work from a shared
  * queue and never counts on its colleagues. */
 void fg_parallel(int n, fg_task task, void *context, fg_watch *watch);
+
+/* Workers that go through phases together. Who does what is fixed, so that data stays in a worker's cache. */
+typedef struct {
+    const int *n_workers;
+    int polls; /* whether its worker 0 is the thread that made the call */
+    _Atomic int n_waiting;
+    _Atomic unsigned n_meetings;
+} fg_crew;
+
+/* Waits for all workers; the last one to come runs `alone` (NULL for nothing) before any goes on. */
+void fg_crew_meet(fg_crew *crew, void (*alone)(void *), void *context);
 
 /* Workers that so much work in so many pieces is worth. */
 int fg_workers_for(double nanoseconds, int64_t n_pieces);

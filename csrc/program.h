@@ -4,6 +4,9 @@
 
 #include "fastgrad.h"
 
+/* Elements of a buffer, an axis or all lane buffers together: far beyond memory, far below overflow. */
+enum { FG_MAX_ARENA = 1 << 30 };
+
 typedef struct {
     int role, dtype, is_lane;
     int64_t size, position;
@@ -29,7 +32,7 @@ typedef struct {
 
 struct fg_program {
     int64_t *words;
-    int64_t n_buffers, n_instructions, n_uniform, n_inputs, n_outputs;
+    int64_t n_buffers, n_instructions, n_uniform, n_across, n_inputs, n_outputs;
     fg_buffer *buffers;
     fg_instruction *instructions;
     int64_t *input, *output;  /* buffer of each input and output */
@@ -42,8 +45,23 @@ struct fg_program {
     double cost;
 };
 
-/* Core axes of a generalised operation, 0 for any other. */
+/* Core axes of a generalised operation, 0 for any other; those that an operand (0: the result) has, bit 0 the last. */
 int fg_op_core_axes(int op);
+unsigned fg_op_core_of(int op, int operand);
+
+/* Whether the last axis of an instruction is summed over, so that its result lacks it. */
+int fg_op_reduces(int op);
+
+/* Whether an operation sums over lanes. */
+static inline int fg_op_is_across(int op) { return op == FG_OP_lane_sum || op == FG_OP_lane_matmul; }
+
+/* verify.c: whether an instruction that was read may run, FG_INVALID_PROGRAM if not; then what the sums over lanes ask
+ * of all others. */
+FG_CHECKED fg_status fg_verify(fg_program *p, fg_instruction *in, int64_t number, fg_error *error);
+FG_CHECKED fg_status fg_verify_sums(const fg_program *p, fg_error *error);
+
+/* FG_INVALID_VALUE for a program with sums over lanes. */
+FG_CHECKED fg_status fg_refuse_across(const fg_program *p, fg_error *error);
 
 static inline int64_t fg_item_size(int dtype) { return dtype == FG_FLOAT32 ? 4 : 8; }
 static inline int64_t fg_round_up(int64_t bytes) { return (bytes + 63) / 64 * 64; }

@@ -279,6 +279,22 @@ FG_INLINE vf32 root_f32(vf32 x) {
 #endif
 }
 
+/* x, or 0 where it is subnormal */
+FG_INLINE vf64 faded_f64(vf64 x) {
+#if defined(__AVX512DQ__)
+    return _mm512_mask_xor_pd(x, _mm512_fpclass_pd_mask(x, 0x20), x, x);
+#else
+    return (vf64)(((x >= 0x1p-1022) | (x <= -0x1p-1022) | (x != x)) & (vi64)x);
+#endif
+}
+FG_INLINE vf32 faded_f32(vf32 x) {
+#if defined(__AVX512DQ__)
+    return _mm512_mask_xor_ps(x, _mm512_fpclass_ps_mask(x, 0x20), x, x);
+#else
+    return (vf32)(((x >= 0x1p-126f) | (x <= -0x1p-126f) | (x != x)) & (vi32)x);
+#endif
+}
+
 /* sqrt(x) = root + *low, the root rounded as well as can be, for an x well inside the range or 0 */
 FG_INLINE vf64 root_parts_f64(vf64 x, vf64 *low) {
 #if defined(__AVX512F__)

@@ -46,10 +46,13 @@ def test_the_readme_runs(capsys):
     assert "converged" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("page", ["functions.md", "descent.md", "fitting.md"])
+@pytest.mark.parametrize("page", ["functions.md", "descent.md", "fitting.md", "networks.md", "training.md"])
 def test_the_examples_of_the_pages_print_what_they_say(page, capsys):
     if page == "descent.md":
         pytest.importorskip("scipy")
+    if page == "networks.md":
+        pytest.importorskip("sklearn")
+        pytest.importorskip("matplotlib").use("Agg")
     text = (ROOT / "docs" / page).read_text()
     names = {}
     for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):

@@ -9,27 +9,38 @@ import pytest
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-@pytest.fixture(scope="module")
-def regularisation(tmp_path_factory):
-    """Output and folder of a small run."""
+def small_run(name, folder):
+    """Output of an example."""
     pytest.importorskip("matplotlib")
     pytest.importorskip("sklearn")
-    folder = tmp_path_factory.mktemp("regularisation")
     run = subprocess.run(
-        [sys.executable, EXAMPLES / "regularisation.py", "--quick", "--output", folder],
+        [sys.executable, EXAMPLES / f"{name}.py", "--quick", "--output", folder],
         capture_output=True,
         encoding="utf-8",
         env={**os.environ, "PYTHONIOENCODING": "utf-8"},
         timeout=300,
     )
     assert run.returncode == 0, run.stderr
-    return run.stdout, folder
+    return run.stdout
+
+
+@pytest.fixture(scope="module")
+def regularisation(tmp_path_factory):
+    """Output and folder of a small run."""
+    folder = tmp_path_factory.mktemp("regularisation")
+    return small_run("regularisation", folder), folder
 
 
 def figure(pattern, text):
     found = re.search(pattern, text)
     assert found, f"{pattern!r} is not in\n{text}"
     return float(found[1].replace(",", ""))
+
+
+def check_picture(path):
+    image = pytest.importorskip("matplotlib.image").imread(path)
+    assert min(image.shape[:2]) > 500
+    assert image[..., :3].std() > 0.05
 
 
 def test_regularisation_finds_a_good_classifier(regularisation):
@@ -53,6 +64,15 @@ def test_regularisation_agrees_with_numpy(regularisation):
 
 @pytest.mark.parametrize("name", ["convergence.png", "paths.png"])
 def test_regularisation_draws(regularisation, name):
-    image = pytest.importorskip("matplotlib.image").imread(regularisation[1] / name)
-    assert min(image.shape[:2]) > 500
-    assert image[..., :3].std() > 0.05
+    check_picture(regularisation[1] / name)
+
+
+def test_digits_are_read(tmp_path):
+    text = small_run("digits", tmp_path)
+    alone, theirs, stopped = (float(x) for x in re.findall(r"held-out accuracy ([\d.]+) %", text))
+    assert min(alone, stopped) > 95
+    assert abs(alone - theirs) < 3
+    assert figure(r"([\d.]+) % together", text) > 95
+    assert figure(r"fastgrad is ([\d.]+) × faster", text) > 0
+    assert figure(r"best after (\d+) of", text) < figure(r"best after \d+ of (\d+) epochs", text) < 200
+    check_picture(tmp_path / "digits.png")

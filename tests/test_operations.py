@@ -62,6 +62,8 @@ REFERENCE = {
     "negative_multiply_add": lambda a, b, c: c - a * b,
     "negative_multiply": lambda a, b: -(a * b),
     "multiply_guarded": lambda a, b: np.where(a == 0, 0, a * b),
+    "relu": lambda a: np.where(a <= 0, 0, a),
+    "gate": lambda a, b: np.where(b <= 0, 0, a),
     "sigmoid": sigmoid,
     "softplus": softplus,
 } | {name: functools.partial(by_mpmath, name) for name in SPECIAL}
@@ -219,7 +221,11 @@ def test_the_compiler_knows_the_elementwise_operations_of_the_machine():
         kinds.setdefault(kind, {})[name] = arity
     assert kinds["elementwise"] == ELEMENTWISE
     assert set(kinds["reduction"]) == set(FOLDS)
-    assert set(kinds["structural"]) == {"dot", "matmul", "cast", "gather", "scatter_add", "scan"}
+    assert set(kinds["structural"]) == {"dot", "matmul", "cast", "gather", "scatter_add", "scan"} | {
+        "matmul_add",
+        "lane_sum",
+        "lane_matmul",
+    }
     assert set(kinds["generalised"]) == set(CORES)
 
 
@@ -367,11 +373,16 @@ def test_elementary_function_is_within_2_ulp(op, dtype, isa):
 
 # ---- derivatives
 
-DIFFERENTIABLE = [op for op in ELEMENTWISE if op not in TRUTHS and op in PARTIALS] + ["where", "multiply_guarded"]
+DIFFERENTIABLE = [op for op in ELEMENTWISE if op not in TRUTHS and op in PARTIALS] + [
+    "where",
+    "multiply_guarded",
+    "relu",
+    "gate",
+]
 POSITIVE = {"power", "log", "log2", "log10", "sqrt", "arccosh", "trigamma", "zeta"}
 NO_COMPLEX = {"maximum", "minimum", "absolute", "sign", "logaddexp", "where", "cbrt", "hypot", "arctan2", "copysign"}
 NO_COMPLEX |= {"fmax", "fmin", "floor", "ceil", "trunc", "rint", "fmod", "remainder", "floor_divide"}
-NO_COMPLEX |= {"gammaln", "trigamma", "zeta"}
+NO_COMPLEX |= {"gammaln", "trigamma", "zeta", "relu", "gate"}
 CONSTANT_FIRST = {"where", "zeta"}  # not differentiated by the first operand
 
 

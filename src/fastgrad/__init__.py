@@ -24,7 +24,11 @@ from .functions import (
 
 if TYPE_CHECKING:
     from . import plot, schedules
+    from . import sklearn as sklearn
     from ._check import GradCheck, check_grad
+    from ._dense.fit import Fit, fit
+    from ._dense.history import TrainingHistory
+    from ._dense.losses import Huber
     from ._explain import Explanation, explain
     from ._levenberg import LM
     from ._multistart import Minima, multistart
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from .fitting import CurveFit, curve_fit, least_squares
     from .loops import fori_loop, scan
     from .methods import GD, Adagrad, Adam, AdamW, AMSGrad, Lion, Momentum, NAdam, Nesterov, RMSprop, Rprop
+    from .network import MLP
     from .problem import Bounds
     from .results import History, Result
 
@@ -41,6 +46,9 @@ __version__ = "0.1.0"
 # loaded when they are first asked for, so that what only needs gradients starts sooner: by the module they are in
 _LATER = {
     "_check": ["GradCheck", "check_grad"],
+    "_dense.fit": ["Fit", "fit"],
+    "_dense.history": ["TrainingHistory"],
+    "_dense.losses": ["Huber"],
     "_explain": ["Explanation", "explain"],
     "_levenberg": ["LM"],
     "_multistart": ["Minima", "multistart"],
@@ -51,19 +59,20 @@ _LATER = {
     "methods": [
         "GD", "AMSGrad", "Adagrad", "Adam", "AdamW", "Lion", "Momentum", "NAdam", "Nesterov", "RMSprop", "Rprop",
     ],
+    "network": ["MLP"],
     "problem": ["Bounds"],
     "results": ["History", "Result"],
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _LATER.items() for name in names}
-_MODULES = ("plot", "schedules")
+_MODULES = ("plot", "schedules", "sklearn")
 
 __all__ = [
-    "GD", "LBFGS", "LM", "AMSGrad", "Adagrad", "Adam", "AdamW", "Backtracking", "Bounds", "CurveFit", "Explanation",
-    "GradCheck", "History", "IndexingError", "Lion", "Minima", "Momentum", "NAdam", "Nesterov", "RMSprop", "Result",
-    "Rprop", "ShapeError", "TraceError", "check_grad", "curve_fit", "derivative", "explain", "fori_loop",
-    "get_num_threads", "grad", "hessian", "hvp", "jacobian", "jvp", "least_squares", "minimize", "multistart",
-    "partial", "plot", "release_memory", "scan", "schedules", "set_num_threads", "show_config", "stop_gradient",
-    "value_and_grad", "vjp", "vmap",
+    "GD", "LBFGS", "LM", "MLP", "AMSGrad", "Adagrad", "Adam", "AdamW", "Backtracking", "Bounds", "CurveFit",
+    "Explanation", "Fit", "GradCheck", "History", "Huber", "IndexingError", "Lion", "Minima", "Momentum", "NAdam",
+    "Nesterov", "RMSprop", "Result", "Rprop", "ShapeError", "TraceError", "TrainingHistory", "check_grad",
+    "curve_fit", "derivative", "explain", "fit", "fori_loop", "get_num_threads", "grad", "hessian", "hvp",
+    "jacobian", "jvp", "least_squares", "minimize", "multistart", "partial", "plot", "release_memory", "scan",
+    "schedules", "set_num_threads", "show_config", "stop_gradient", "value_and_grad", "vjp", "vmap",
 ]  # fmt: skip
 
 
@@ -80,4 +89,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})

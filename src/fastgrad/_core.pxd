@@ -1,5 +1,5 @@
 # Mirrors csrc/fastgrad.h: what the module uses of it.
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 cdef extern from "fastgrad.h" nogil:
     ctypedef enum fg_status:
@@ -41,6 +41,7 @@ cdef extern from "fastgrad.h" nogil:
     void fg_program_destroy(fg_program *program)
     int fg_program_n_inputs(const fg_program *program)
     int fg_program_n_outputs(const fg_program *program)
+    int64_t fg_program_n_across(const fg_program *program)
     int64_t fg_program_input_size(const fg_program *program, int i)
     int64_t fg_program_output_size(const fg_program *program, int i)
     fg_dtype fg_program_input_dtype(const fg_program *program, int i)
@@ -112,3 +113,62 @@ cdef extern from "fastgrad.h" nogil:
         void *const *history
         int64_t *runs
     fg_status fg_iterate(const fg_iteration *iteration, fg_poll poll, void *poll_context, fg_error *error)
+
+    ctypedef enum fg_data:
+        FG_DATA_FLOAT64
+        FG_DATA_FLOAT32
+        FG_DATA_INT64
+        FG_DATA_INT32
+        FG_DATA_UINT8
+        FG_DATA_NOISE
+    ctypedef struct fg_source:
+        fg_data kind
+        const void *data
+        int64_t row_stride
+        const int64_t *offsets
+        double scale, shift
+    ctypedef struct fg_dataset:
+        const fg_source *sources
+        int64_t n_rows
+        const double *weights
+    fg_status fg_total(const fg_program *program, int64_t n_leaves, const void *const *leaves,
+                       const fg_dataset *data, void *const *outputs, fg_poll poll, void *poll_context, fg_error *error)
+    ctypedef int fg_monitor
+    ctypedef struct fg_training:
+        const fg_program *program
+        fg_dataset data
+        int64_t members, batch_size
+        const int64_t *rows
+        int64_t n_member_rows, n_epochs
+        int shuffle
+        const uint64_t *seeds
+        fg_update update
+        const double *settings
+        const double *learning_rate
+        const double *schedule
+        int64_t n_schedule
+        double weight_decay, clip_value, clip_norm
+        const double *penalties
+        int share_penalties
+        int64_t n_leaves
+        void *parameters
+        void *state[3]
+        double *running[3]
+        int64_t *steps
+        int64_t *epochs
+        int32_t *outcome
+        void *best
+        double *best_value
+        int64_t *best_epoch
+        int64_t *stale
+        const fg_program *evaluation
+        fg_dataset evaluation_data
+        fg_monitor monitor
+        int64_t patience
+        double min_delta
+        double *loss
+        double *validation_loss
+        double *score
+        double *seconds
+        double *step_loss
+    fg_status fg_train(const fg_training *training, fg_poll poll, void *poll_context, fg_error *error)

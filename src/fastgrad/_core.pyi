@@ -83,6 +83,69 @@ class Standing:
     step: np.ndarray
     def __init__(self, update: int, batch: int, size: int, dtype: np.dtype) -> None: ...
 
+class Source:
+    array: np.ndarray | None
+    n_rows: int
+    size: int
+    def __init__(self, array: np.ndarray | None, scale: float = 1, shift: float = 0) -> None: ...
+
+class TrainingState:
+    moments: np.ndarray
+    running: np.ndarray
+    steps: np.ndarray
+    epochs: np.ndarray
+    outcome: np.ndarray
+    best: np.ndarray
+    best_value: np.ndarray
+    best_epoch: np.ndarray
+    stale: np.ndarray
+    def __init__(self, update: int, members: int, size: int, dtype: np.dtype) -> None: ...
+
+def total(
+    program: Program,
+    leaves: list[np.ndarray],
+    sources: list[Source],
+    n_rows: int,
+    weights: np.ndarray | None = None,
+    report: Callable[[int], None] | None = None,
+) -> list[np.ndarray]: ...
+def train(
+    program: Program,
+    parameters: np.ndarray,
+    sources: list[Source],
+    n_rows: int,
+    *,
+    state: TrainingState,
+    n_leaves: int,
+    update: int,
+    settings: np.ndarray,
+    learning_rate: np.ndarray,
+    seeds: np.ndarray,
+    batch_size: int,
+    n_epochs: int,
+    loss: np.ndarray,
+    seconds: np.ndarray,
+    rows: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+    shuffle: bool = True,
+    schedule: np.ndarray | None = None,
+    weight_decay: float = 0,
+    clip_value: float = 0,
+    clip_norm: float = 0,
+    penalties: np.ndarray | None = None,
+    evaluation: Program | None = None,
+    evaluation_sources: list[Source] | None = None,
+    n_evaluation_rows: int = 0,
+    evaluation_weights: np.ndarray | None = None,
+    monitor: int = 0,
+    patience: int = -1,
+    min_delta: float = 0,
+    validation_loss: np.ndarray | None = None,
+    score: np.ndarray | None = None,
+    step_loss: np.ndarray | None = None,
+    report: Callable[[int], None] | None = None,
+) -> None: ...
+
 class Runner:
     program: Program
     results: Sequence[tuple[tuple[int, ...], np.dtype]]

@@ -8,7 +8,7 @@ arguments are arrays like the last ones, and otherwise asks its Python half what
 
 cimport numpy as np
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from fastgrad._core cimport *
@@ -137,9 +137,10 @@ cdef class Program:
             <const int64_t *>np.PyArray_DATA(array), <size_t>np.PyArray_SIZE(array), &self.program, &error)
         if status:
             _raise(status, &error)
-        status = fg_machine_create(self.program, &self.machine, &error)
-        if status:
-            _raise(status, &error)
+        if not fg_program_n_across(self.program):  # else it runs over rows alone: `train`, `total`
+            status = fg_machine_create(self.program, &self.machine, &error)
+            if status:
+                _raise(status, &error)
         self.n_inputs = fg_program_n_inputs(self.program)
         self.n_outputs = fg_program_n_outputs(self.program)
 
@@ -159,6 +160,8 @@ cdef class Program:
         cdef fg_error error
         cdef fg_status status
         cdef _Watch watch
+        if self.machine == NULL:
+            raise ValueError("the program has sums over lanes: only training runs it")
         if fg_program_cost(self.program) < WORTH_A_RELEASE:
             status = fg_evaluate(self.machine, inputs, outputs, NULL, NULL, &error)
         else:
@@ -448,4 +451,5 @@ cdef class _States:
         free(self.arrays)
 
 
+include "_training.pxi"
 include "_calls.pxi"

@@ -9,9 +9,9 @@ from typing import Any
 
 
 class Progress:
-    """Counts finished instances on a bar; a context manager that closes it however the call ends."""
+    """Counts on a bar what is finished; a context manager that closes it however the call ends."""
 
-    def __init__(self, total: int, what: str) -> None:
+    def __init__(self, total: int, what: str, unit: str = "instance") -> None:
         self.total, self.what, self.done = total, what, 0
         self.bar: Any = None
         self.start = self.last = time.monotonic()
@@ -19,10 +19,10 @@ class Progress:
             from tqdm.auto import tqdm
         except ImportError:
             return
-        self.bar = tqdm(total=total, desc=what, unit="instance", smoothing=0)
+        self.bar = tqdm(total=total, desc=what, unit=unit, smoothing=0)
 
     def __call__(self, done: int) -> None:
-        """Show that `done` instances are finished."""
+        """Show that so many are finished."""
         if self.bar is not None:
             self.bar.update(done - self.done)
         elif time.monotonic() - self.last > 0.1 or done == self.total:

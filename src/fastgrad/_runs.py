@@ -101,7 +101,7 @@ class RuleRun:
         self.rule = _core.updates()[method.rule][0]
         self.maxiter = int(min(settings.maxiter, settings.maxfev - 1))  # the start is evaluated too
         rate, self.schedule = schedules.split(method.learning_rate, self.maxiter)
-        self.rates = _learning_rates(rate, problem)
+        self.rates = learning_rates(rate, problem.batch if problem.is_batch else None)
         self.recorded = settings.histories(problem)
         self.both, gradient = problem.compiled({"value and gradient": _unchanged, "gradient": _gradient_alone})
         self.looped = self.both if settings.every or settings.ftol >= 0 else gradient
@@ -174,12 +174,13 @@ def _gradient_alone(objective: Graph) -> Graph:
     return dataclasses.replace(objective, outputs=objective.outputs[1:])
 
 
-def _learning_rates(value: Any, problem: Problem) -> np.ndarray:
+def learning_rates(value: Any, n: int | None, each: str = "an instance") -> np.ndarray:
+    """One rate for all, or one for each of `n`."""
     if type(value) is float and 0 < value < math.inf:  # mostly
         return np.array([value])
     rates = as_floats(value, "learning_rate").astype(np.float64, copy=False)
-    if rates.ndim > 1 or (rates.ndim == 1 and (not problem.is_batch or rates.shape != (problem.batch,))):
-        wanted = f"one number, or {problem.batch} of them, one an instance" if problem.is_batch else "one number"
+    if rates.ndim > 1 or (rates.ndim == 1 and rates.shape != (n,)):
+        wanted = "one number" if n is None else f"one number, or {n} of them, one {each}"
         raise ShapeError(f"learning_rate has shape {rates.shape}: give {wanted}")
     if not np.all(rates > 0) or not np.all(np.isfinite(rates)):
         raise ValueError("learning_rate must be positive and finite")

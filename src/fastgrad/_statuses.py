@@ -1,4 +1,4 @@
-"""How a descent ended: the numbers of `Result.status`, those of fg_outcome in C, and what they mean."""
+"""How a descent or a training ended: the numbers of `Result.status`, those of fg_outcome in C, and what they mean."""
 
 from __future__ import annotations
 
@@ -26,4 +26,11 @@ MESSAGES = {
     OUT_OF_EVALUATIONS: "stopped after maxfev evaluations",
     NO_PROGRESS: "stopped where no step along the search direction lowers the value",
     STOPPED: "stopped by the callback",
+}
+
+TRAINING_MESSAGES = MESSAGES | {
+    OUT_OF_ITERATIONS: "ran all epochs",
+    NON_FINITE: "stopped where the loss or its gradient is not finite; the parameters are those of the best epoch",
+    SMALL_CHANGE: "converged: the last step changed the loss by no more than ftol",
+    NO_PROGRESS: "stopped where the loss improved no more",
 }

@@ -233,19 +233,19 @@ def _observer(callback: Callable[..., Any]) -> Callable[[Result], bool]:
 # ---- arguments
 
 
-def method_of(method: Any, learning_rate: Any) -> Any:
-    """The method that a name or an object stands for, with a learning rate given apart."""
+def method_of(method: Any, learning_rate: Any, name: str = "method") -> Any:
+    """The method that a name or an object stands for, with a learning rate given apart; `name` is the argument's."""
     if isinstance(method, str):
         if method not in METHODS and method != "lm":
-            raise ValueError(f"method {method!r} is not known: choose one of {', '.join(map(repr, METHODS))}")
+            raise ValueError(f"{name} {method!r} is not known: choose one of {', '.join(map(repr, METHODS))}")
         method = LM() if method == "lm" else METHODS[method]()
     if isinstance(method, LM):
         raise ValueError(
-            "method 'lm' needs residuals, not their sum of squares\n  cure: fg.least_squares(residuals, x0)"
+            f"{name} 'lm' needs residuals, not their sum of squares\n  cure: fg.least_squares(residuals, x0)"
         )
     if isinstance(method, type) or not (isinstance(method, Method) or hasattr(method, "advance")):
         got = f"the class {method.__name__}" if isinstance(method, type) else type(method).__name__
-        raise TypeError(f"method must be a name or an object such as fg.Adam(), got {got}")
+        raise TypeError(f"{name} must be a name or an object such as fg.Adam(), got {got}")
     if learning_rate is None:
         return method
     if not hasattr(method, "learning_rate"):

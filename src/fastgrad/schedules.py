@@ -311,7 +311,7 @@ def split(learning_rate: Any, maxiter: int) -> tuple[Any, np.ndarray | None]:
 def _table_length(last: int) -> int:
     if last >= MOST_FACTORS:
         raise ValueError(
-            f"a learning rate that never stays the same needs maxiter below {MOST_FACTORS:,}, got {last:,}"
+            f"a learning rate that never stays the same serves fewer than {MOST_FACTORS:,} iterations, got {last:,}"
         )
     return last + 1
 

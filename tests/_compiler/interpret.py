@@ -9,6 +9,7 @@ import numpy as np
 import scipy.special
 
 import fastgrad as fg
+from fastgrad import _core
 from fastgrad._compiler.graph import ELEMENTWISE, Graph
 from fastgrad._compiler.simplify import simplify
 from fastgrad._compiler.trace import Input, trace
@@ -103,6 +104,8 @@ MEANING: dict[str, Callable[..., np.ndarray]] = {
     "negative_multiply_add": lambda a, b, c: c - a * b,
     "negative_multiply": lambda a, b: -(a * b),
     "multiply_guarded": lambda a, b: np.where(a == 0, 0, a * b),
+    "relu": lambda a: np.where(a <= 0, 0, a),
+    "gate": lambda a, b: np.where(b <= 0, 0, a),
     "sigmoid": sigmoid,
     "softplus": lambda a: np.logaddexp(0.0, a),
     "erf": scipy.special.erf,
@@ -240,3 +243,55 @@ def check_gradient(fun: Callable[..., Any], *arguments: Any, second: bool = Fals
         exact = fg.grad(lambda *values: along(gradient(*values)), argnums=tuple(range(len(arguments))))(*arguments)
         numeric = directional(lambda *values: along(gradient(*values)), arguments, directions)
         np.testing.assert_allclose(along(exact), numeric, rtol=10 * rtol, atol=10 * rtol)
+
+
+# ---- programs, read back from their words (csrc/fastgrad.h)
+
+FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+
+
+def run_words(words: Any, *arrays: Any, n_lanes: int) -> list[np.ndarray]:
+    """The outputs of a program that sums over lanes, instruction by instruction; lane inputs have a row an instance."""
+    words = words.tolist()
+    _, n_buffers, n_instructions, _, _, _, n_outputs, n_constants = words[:8]
+    constants = np.array(words[len(words) - n_constants :], np.int64).view(np.uint8)
+    places = [words[8 + 5 * i : 13 + 5 * i] for i in range(n_buffers)]
+    ends = [p + size * FLOATS[dtype].itemsize for role, dtype, _, size, p in places if role == 3]
+    arenas = [np.zeros((n, max(ends, default=0)), np.uint8) for n in (1, n_lanes)]
+    outputs: list[Any] = [None] * n_outputs
+    buffers = []  # (1, size), or (lanes, size)
+    for role, dtype, is_lane, size, position in places:
+        n_bytes = size * FLOATS[dtype].itemsize
+        if role == 0:
+            memory = np.array(arrays[position], FLOATS[dtype]).reshape(n_lanes if is_lane else 1, size)
+        elif role == 1:
+            memory = outputs[position] = np.full((n_lanes if is_lane else 1, size), np.nan, FLOATS[dtype])
+        elif role == 2:
+            memory = constants[8 * position : 8 * position + n_bytes].view(FLOATS[dtype])[None]
+        else:
+            memory = arenas[is_lane][:, position : position + n_bytes].view(FLOATS[dtype])
+        buffers.append(memory)
+    at = 8 + 5 * n_buffers
+    for _ in range(n_instructions):
+        name, arity, kind = _core.operations()[words[at]]
+        n_dims = words[at + 2]
+        shape = words[at + 3 : at + 3 + n_dims]
+        at += 3 + n_dims
+        operands = []
+        for _ in range(1 + arity):
+            number, offset, *strides = words[at : at + 2 + n_dims]
+            at += 2 + n_dims
+            index = offset + sum(s * i for s, i in zip(strides, np.indices(shape, sparse=True), strict=True))
+            operands.append((buffers[number], np.broadcast_to(index, shape)))
+        (out, target), *rest = operands
+        values = [memory[:, index] for memory, index in rest]
+        if name in ("matmul", "matmul_add", "dot", "lane_matmul"):
+            result = (values[0] * values[1]).sum(-1) + (values[2][..., 0] if arity == 3 else 0)
+        elif kind == "reduction":
+            result = MEANING[name](values[0], -1)
+        else:
+            result = values[0] if name in ("cast", "lane_sum") else MEANING[name](*values)
+        if name.startswith("lane_"):
+            result = result.sum(0, keepdims=True)
+        out[:, target[..., 0] if target.ndim + 1 > result.ndim else target] = result
+    return outputs

@@ -16,7 +16,7 @@ from fastgrad._compiler.compile import compile_graph
 from fastgrad._compiler.simplify import simplify
 from fastgrad._compiler.trace import Input, trace
 
-HEADER, ARENA = 7, 3  # words of a header, the role of intermediate values
+HEADER, ARENA = 8, 3  # words of a header, the role of intermediate values
 NAMES = [name for name, _, _ in _core.operations()]
 ARITY = {name: arity for name, arity, _ in _core.operations()}
 
@@ -275,7 +275,7 @@ def test_a_damaged_pickle_is_refused_or_harmless():
     with pytest.raises(ValueError, match="multiple of element size"):
         rebuild(raw[:-3])
     inputs = [np.ones(shape) for shape in [(9, 3, 4), (3,), (9, 4)]]
-    n_constants = words[6]
+    n_constants = words[7]
     refused = tried = 0
     for at in range(len(words) - n_constants):
         for value in {-1, 0, 1, 2, 3, 7, 1000, 2**31, 2**62, -(2**63)} - {int(words[at])}:

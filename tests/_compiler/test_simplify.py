@@ -9,7 +9,7 @@ from interpret import evaluate
 from fastgrad._compiler import graph as g
 from fastgrad._compiler.autodiff import value_and_gradient
 from fastgrad._compiler.graph import ELEMENTWISE, FLOAT32, Builder, Graph
-from fastgrad._compiler.simplify import NUMPY, RULES, simplify
+from fastgrad._compiler.simplify import NUMPY, RULES, Simplifier, simplify
 from fastgrad._compiler.trace import Input, trace
 
 X = np.array([[0.5, -1.25, 2.0], [1.5, -0.25, 3.0]])
@@ -72,6 +72,12 @@ SMALLER = [
     (lambda x: np.where(True, x, 0), []),
     (lambda x: np.where(x > 0, x, x), []),
     (lambda x: np.where(~(x > 0), x, 1), ["greater", "where"]),
+    (lambda x: np.where(x <= 0, 0, x), ["relu"]),
+    (lambda x: np.where(np.greater_equal(0, x), 0.0, x), ["relu"]),
+    (lambda x: np.where(x > 0, x, 0), ["greater", "where"]),  # 0 for NaN, which relu keeps
+    (lambda x: np.where(x >= 0, x, 0), ["greater_equal", "where"]),  # it is x for NaN, too
+    (lambda x: np.where(x > 0, 0, x), ["greater", "where"]),
+    (lambda x: np.where(x > 1, x, 0), ["greater", "where"]),
     (lambda x: 1 / (1 + np.exp(-x)), ["sigmoid"]),
     (lambda x: 1 / (np.exp(-x) + 1), ["sigmoid"]),
     (lambda x: np.exp(x) / (1 + np.exp(x)), ["sigmoid"]),
@@ -92,6 +98,20 @@ def test_what_a_rule_promises_is_gone(fun, left):
     if left == ["power"]:  # 12 repeated multiplications
         left = ["multiply"] * 4
     assert ops(fun) == left
+
+
+def test_what_float32_holds_is_compared_in_float32():
+    def label(y, x):
+        return np.where(np.arange(3) == y, x, 0), np.where(np.arange(3) + 0.1 < y, x, 0)
+
+    graph = trace(label, [Input((), np.float32), Input((3,), np.float32)], builder=Simplifier())
+    one, other = graph.outputs
+    assert "cast" not in {node.op for node in g.ancestors([one])}
+    assert "cast" in {node.op for node in g.ancestors([other])}  # float32 has no 0.1
+    for y in (0.0, 1.0, 1.5, np.nan):
+        found = evaluate(graph, y, np.float32([1, 2, 3]))
+        for value, right in zip(found, label(np.float32(y), np.float32([1, 2, 3])), strict=True):
+            np.testing.assert_array_equal(value, right)
 
 
 def test_nan_and_infinity_survive():

@@ -68,7 +68,7 @@ enum { MAX_BUFFERS = 16, MAX_CODE = 512, MAX_CONSTANTS = 512, MAX_WORDS = 1200 }
 
 typedef struct {
     int64_t buffers[MAX_BUFFERS][FG_BUFFER_WORDS], code[MAX_CODE], constants[MAX_CONSTANTS];
-    int64_t n_buffers, n_code, n_instructions, n_uniform, n_inputs, n_outputs, n_constants;
+    int64_t n_buffers, n_code, n_instructions, n_uniform, n_across, n_inputs, n_outputs, n_constants;
     int64_t arena[2]; /* bytes used: uniform, of one lane */
 } builder;
 
@@ -144,7 +144,7 @@ static inline int64_t instruction_words(const int64_t *w) {
 
 static inline size_t assemble(const builder *b, int64_t words[MAX_WORDS]) {
     const int64_t header[] = {FG_MAGIC,    b->n_buffers, b->n_instructions, b->n_uniform,
-                              b->n_inputs, b->n_outputs, b->n_constants};
+                              b->n_across, b->n_inputs,  b->n_outputs,      b->n_constants};
     size_t n = 0;
 #define APPEND(from, count) memcpy(words + n, from, (size_t)(count) * 8), n += (size_t)(count)
     APPEND(header, FG_HEADER_WORDS);
@@ -326,6 +326,51 @@ static inline builder matrices(int dtype) {
     return b;
 }
 
+/* A dense layer, bias in its product, and what training adds up over lanes: y = relu(x W + b) for lanes x of shape
+ * (rows, k), uniform W and b; sums over lanes of y and, by lane_matmul, of x^T d with the adjoint d = y gated by y. */
+static inline builder layer_sums(int dtype, int64_t rows, int64_t k, int64_t n) {
+    builder b = {0};
+    int64_t x = add_input(&b, dtype, 1, rows * k), w = add_input(&b, dtype, 0, k * n),
+            bias = add_input(&b, dtype, 0, n);
+    int64_t sum = add_output(&b, dtype, 0, rows * n), product = add_output(&b, dtype, 0, k * n);
+    int64_t z = add_arena(&b, dtype, 1, rows * n), y = add_arena(&b, dtype, 1, rows * n), size = rows * n;
+    add_instruction(
+        &b, FG_OP_matmul_add, dtype, 4, (int64_t[]){1, rows, n, k},
+        (view[]){{z, 0, {0, n, 1, 0}}, {x, 0, {0, k, 0, 1}}, {w, 0, {0, 0, 1, n}}, {bias, 0, {0, 0, 1, 0}}});
+    add_simple(&b, FG_OP_relu, dtype, size, y, z, z);
+    add_simple(&b, FG_OP_gate, dtype, size, z, z, y);
+    add_simple(&b, FG_OP_lane_sum, dtype, size, sum, y, y);
+    add_instruction(&b, FG_OP_lane_matmul, dtype, 3, (int64_t[]){k, n, rows},
+                    (view[]){{product, 0, {n, 1, 0}}, {x, 0, {1, 0, k}}, {z, 0, {0, 1, n}}});
+    b.n_across = 2;
+    return b;
+}
+
+/* To be trained: share |x W + b - y|^2 / 2 for lanes x, y of d elements, and its gradient, summed over lanes. */
+static inline builder regression(int dtype, int64_t d) {
+    builder b = {0};
+    const double half = 0.5;
+    int64_t w = add_input(&b, dtype, 0, d * d), bias = add_input(&b, dtype, 0, d);
+    int64_t share = add_input(&b, dtype, 1, 1), x = add_input(&b, dtype, 1, d), y = add_input(&b, dtype, 1, d);
+    int64_t loss = add_output(&b, dtype, 0, 1), gw = add_output(&b, dtype, 0, d * d), gb = add_output(&b, dtype, 0, d);
+    int64_t e = add_arena(&b, dtype, 1, d), delta = add_arena(&b, dtype, 1, d), s = add_arena(&b, dtype, 1, 1);
+    int64_t c = add_constant(&b, dtype, 1, &half);
+    add_instruction(
+        &b, FG_OP_matmul_add, dtype, 4, (int64_t[]){1, 1, d, d},
+        (view[]){{e, 0, {0, d, 1, 0}}, {x, 0, {0, d, 0, 1}}, {w, 0, {0, 0, 1, d}}, {bias, 0, {0, 0, 1, 0}}});
+    add_simple(&b, FG_OP_subtract, dtype, d, e, e, y);
+    add_instruction(&b, FG_OP_multiply, dtype, 1, (int64_t[]){d},
+                    (view[]){{delta, 0, {1}}, {e, 0, {1}}, {share, 0, {0}}});
+    add_instruction(&b, FG_OP_dot, dtype, 1, (int64_t[]){d}, (view[]){{s, 0, {0}}, {delta, 0, {1}}, {e, 0, {1}}});
+    add_simple(&b, FG_OP_multiply, dtype, 1, s, s, c);
+    add_simple(&b, FG_OP_lane_sum, dtype, 1, loss, s, s);
+    add_instruction(&b, FG_OP_lane_matmul, dtype, 3, (int64_t[]){d, d, 1},
+                    (view[]){{gw, 0, {d, 1, 0}}, {x, 0, {1, 0, 0}}, {delta, 0, {0, 1, 0}}});
+    add_simple(&b, FG_OP_lane_sum, dtype, d, gb, delta, delta);
+    b.n_across = 3;
+    return b;
+}
+
 /* ---- the oracle ----------------------------------------------------------------------------------------- */
 
 static inline double oracle_softplus(double a) { return fmax(a, 0) + log1p(exp(-fabs(a))); }
@@ -480,7 +525,8 @@ static inline int oracle_instruction(const oracle_buffer *buffers, const int64_t
     if (w[0] == FG_OP_scan)
         return oracle_scan(buffers, w);
     const int op = (int)w[0], dtype = (int)w[1], n_dims = (int)w[2], arity = fg_op_arity(op);
-    const int reduces = fg_op_kind_of(op) == FG_REDUCTION || op == FG_OP_dot || op == FG_OP_matmul;
+    const int starts = op == FG_OP_matmul_add; /* from the last operand */
+    const int reduces = fg_op_kind_of(op) == FG_REDUCTION || op == FG_OP_dot || op == FG_OP_matmul || starts;
     const int64_t *shape = w + 3, *operand[1 + FG_MAX_INPUTS] = {0};
     int64_t position[FG_MAX_DIMS] = {0};
     for (int i = 0; i <= arity; i++)
@@ -513,10 +559,16 @@ static inline int oracle_instruction(const oracle_buffer *buffers, const int64_t
         } else {
             if (!out)
                 return 0;
+            if (starts) {
+                const void *from = oracle_at(buffers, n_dims, operand[3], position);
+                if (!from)
+                    return 0;
+                sum = get(from, dtype, 0);
+            }
             for (int64_t r = 0; r < n; r++) {
                 if (reduces)
                     position[n_dims - 1] = r;
-                for (int i = 1; i <= arity; i++) {
+                for (int i = 1; i <= arity - starts; i++) {
                     const void *from = oracle_at(buffers, n_dims, operand[i], position);
                     if (!from)
                         return 0;
@@ -539,9 +591,9 @@ static inline int oracle_instruction(const oracle_buffer *buffers, const int64_t
     }
 }
 
-/* Runs a program for one instance; 0 when it left a buffer. The arenas start as zeros. */
+/* Runs a program for one instance, sums over lanes aside; 0 when it left a buffer. The arenas start as zeros. */
 static inline int oracle_run(const int64_t *words, size_t n_words, const void *const *inputs, void *const *outputs) {
-    const int64_t n_buffers = words[1], *w = words + FG_HEADER_WORDS, *constants = words + n_words - words[6];
+    const int64_t n_buffers = words[1], *w = words + FG_HEADER_WORDS, *constants = words + n_words - words[7];
     oracle_buffer *buffers = calloc((size_t)n_buffers + 1, sizeof *buffers);
     int64_t bytes[2] = {0, 0};
     for (int64_t i = 0; i < n_buffers; i++) {
@@ -573,7 +625,7 @@ static inline int oracle_run(const int64_t *words, size_t n_words, const void *c
         buffers[i] = (oracle_buffer){p.write, w[1], w[3]};
     }
     int inside = 1;
-    for (int64_t i = 0; inside && i < words[2]; i++) {
+    for (int64_t i = 0; inside && i < words[2] - words[4]; i++) {
         inside = oracle_instruction(buffers, w);
         w += instruction_words(w);
     }

@@ -210,58 +210,96 @@ static double plus_product(int fused, int dtype, double sum, double a, double b)
     return dtype == FG_FLOAT32 ? (double)fmaf((float)a, (float)b, (float)sum) : fma(a, b, sum);
 }
 
-static void a_product_adds_in_order(const fg_kernels *kernels, int dtype, int64_t m, int64_t n, int64_t k,
-                                    int accumulate) {
+/* Where element (i, j) of a matrix stands, its rows and columns at any distance. */
+typedef struct {
+    void *numbers;
+    int64_t size, row, column;
+} matrix;
+
+enum { BY_ROWS, BY_COLUMNS, APART, SPLIT }; /* the last: rows with gaps between */
+static matrix random_matrix(rng *r, int dtype, int64_t rows, int64_t columns, int order) {
+    matrix a = {.row = columns, .column = 1};
+    if (order == BY_COLUMNS)
+        a.row = 1, a.column = rows;
+    else if (order == APART)
+        a.column = 3, a.row = 3 * columns + 2;
+    else if (order == SPLIT)
+        a.row = columns + 1 + rows % 3;
+    a.size = rows && columns ? (rows - 1) * a.row + (columns - 1) * a.column + 1 : 0;
+    a.numbers = exactly(a.size, dtype);
+    for (int64_t i = 0; i < a.size; i++)
+        set(a.numbers, dtype, i, rng_between(r, -1, 1));
+    return a;
+}
+
+enum { FROM_ZERO, FROM_COLUMN, FROM_ROW, FROM_MATRIX, FROM_RESULT, N_BEGINNINGS };
+static void a_product_adds_in_order(const fg_kernels *kernels, int dtype, int64_t m, int64_t n, int64_t k, int order_a,
+                                    int order_b, int beginning) {
     const int fused = strcmp(kernels->name, "baseline") != 0;
     rng r = {(uint64_t)(m * n + k)};
-    fg_gemm g = {.m = m,
-                 .n = n,
-                 .k = k,
-                 .a_row = k + 1,
-                 .a_column = 1,
-                 .b_row = n + 2,
-                 .c_row = n + 1,
-                 .accumulate = accumulate};
-    if (k % 2)
-        g.a_row = 1, g.a_column = m; /* transposed */
-    void *a = exactly(m * (k + 1) + k, dtype), *b = exactly(k * (n + 2), dtype), *c = exactly(m * (n + 1), dtype);
-    void *expected = exactly(m * (n + 1), dtype);
-    for (int64_t i = 0; i < m * (k + 1) + k; i++)
-        set(a, dtype, i, rng_between(&r, -1, 1));
-    for (int64_t i = 0; i < k * (n + 2); i++)
-        set(b, dtype, i, rng_between(&r, -1, 1));
-    for (int64_t i = 0; i < m * (n + 1); i++) {
-        const double x = rng_between(&r, -1, 1);
-        double sum = accumulate ? rounded(x, dtype) : 0;
-        set(c, dtype, i, x);
-        for (int64_t p = 0; p < k && i % (n + 1) < n; p++)
-            sum = plus_product(fused, dtype, sum, get(a, dtype, i / (n + 1) * g.a_row + p * g.a_column),
-                               get(b, dtype, p * g.b_row + i % (n + 1)));
-        set(expected, dtype, i, i % (n + 1) < n ? sum : x); /* between the rows nothing is written */
+    const matrix a = random_matrix(&r, dtype, m, k, order_a), b = random_matrix(&r, dtype, k, n, order_b);
+    const matrix c = random_matrix(&r, dtype, m, n, SPLIT), start = random_matrix(&r, dtype, m, n, SPLIT);
+    const fg_gemm g = {.m = m,
+                       .n = n,
+                       .k = k,
+                       .a_row = a.row,
+                       .a_column = a.column,
+                       .b_row = b.row,
+                       .b_column = b.column,
+                       .c_row = c.row,
+                       .start_row = beginning == FROM_ROW ? 0 : start.row,
+                       .start_column = beginning != FROM_COLUMN,
+                       .accumulate = beginning == FROM_RESULT};
+    void *expected = exactly(c.size, dtype), *sums = exactly(n, dtype);
+    memcpy(expected, c.numbers, (size_t)c.size * item_size(dtype)); /* between the rows nothing is written */
+    for (int64_t i = 0; i < m; i++) {
+        for (int64_t j = 0; j < n; j++) {
+            const double from = get(start.numbers, dtype, i * g.start_row + j * g.start_column);
+            const double to = get(c.numbers, dtype, i * c.row + j);
+            set(sums, dtype, j, beginning == FROM_ZERO ? 0 : beginning == FROM_RESULT ? to : from);
+        }
+        for (int64_t p = 0; p < k; p++) {
+            const double factor = get(a.numbers, dtype, i * a.row + p * a.column);
+            for (int64_t j = 0; j < n; j++)
+                set(sums, dtype, j,
+                    plus_product(fused, dtype, get(sums, dtype, j), factor,
+                                 get(b.numbers, dtype, p * b.row + j * b.column)));
+        }
+        memcpy((char *)expected + (size_t)(i * c.row) * item_size(dtype), sums, (size_t)n * item_size(dtype));
     }
-    kernels->gemm[dtype](&g, a, b, c);
-    int same = 1;
-    for (int64_t i = 0; i < m * (n + 1); i++)
-        same &= get(c, dtype, i) == get(expected, dtype, i);
-    if (!CHECK(same))
-        fprintf(stderr, "    %s, product %d x %d x %d, dtype %d\n", fg_current_isa(), (int)m, (int)n, (int)k, dtype);
+    kernels->gemm[dtype](&g, a.numbers, b.numbers, beginning == FROM_ZERO ? NULL : start.numbers, c.numbers);
+    if (!CHECK(same_numbers(c.numbers, expected, dtype, c.size)))
+        fprintf(stderr, "    %s, product %d x %d x %d, dtype %d, orders %d %d, from %d\n", fg_current_isa(), (int)m,
+                (int)n, (int)k, dtype, order_a, order_b, beginning);
     n_numbers += m * n;
-    free(a);
-    free(b);
-    free(c);
+    free(a.numbers);
+    free(b.numbers);
+    free(c.numbers);
+    free(start.numbers);
     free(expected);
+    free(sums);
 }
 
 static void products_add_in_order(const fg_kernels *kernels) {
-    static const int64_t ms[] = {1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 25},
-                         ns[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 65};
-    static const int64_t ks[] = {0, 1, 2, 5, 130, 513, 1030};
-    for (size_t i = 0; i < sizeof ms / sizeof *ms; i++)
-        for (size_t j = 0; j < sizeof ns / sizeof *ns; j++)
-            for (size_t p = 0; p < sizeof ks / sizeof *ks; p++)
-                for (int dtype = 0; dtype < 2; dtype++)
-                    if (ks[p] < 500 || (i + j) % 5 == 0)
-                        a_product_adds_in_order(kernels, dtype, ms[i], ns[j], ks[p], (int)(p + j) % 2);
+    rng r = {1};
+#define ANY (int)rng_below(&r, 4), (int)rng_below(&r, 4), (int)rng_below(&r, N_BEGINNINGS)
+    for (int dtype = 0; dtype < 2; dtype++) {
+        for (int64_t m = 1; m <= 40; m++)
+            for (int64_t n = 1; n <= 40; n++)
+                a_product_adds_in_order(kernels, dtype, m, n, rng_below(&r, 40), ANY);
+        for (int64_t n = 41; n <= 300; n += 7) /* tiles of few rows are wide */
+            for (int64_t m = 1; m <= 3; m++)
+                a_product_adds_in_order(kernels, dtype, m, n, 1 + rng_below(&r, 40), ANY);
+        static const int64_t large[][3] = {/* across the edges of blocks: in place, either factor packed, both */
+                                           {13, 260, 1030}, {3, 1030, 700},  {1, 1500, 300}, {70, 1100, 40},
+                                           {45, 700, 257},  {40, 1025, 129}, {600, 40, 130}, {1100, 65, 259}};
+        for (size_t i = 0; i < sizeof large / sizeof *large; i++)
+            for (int order = 0; order < 4; order++)
+                a_product_adds_in_order(kernels, dtype, large[i][0], large[i][1], large[i][2],
+                                        order < 2 ? 1 - order : BY_COLUMNS, order,
+                                        (int)(i + (size_t)order) % N_BEGINNINGS);
+    }
+#undef ANY
 }
 
 /* ---- lanes and stopping --------------------------------------------------------------------------------- */

@@ -57,7 +57,7 @@ static int64_t nest(int64_t depth, int64_t words[MAX_WORDS]) {
                  (view[]){{1, 0, {0}}, {0, 0, {0}}});
         b.n_constants = 0;
         const size_t head = assemble(&b, words);
-        words[6] = (int64_t)n;
+        words[7] = (int64_t)n;
         memcpy(words + head, code, n * 8);
         n += head;
     }

@@ -141,11 +141,12 @@ static view random_view(builder *b, rng *r, int role, int dtype, int is_lane, in
 static void a_random_layout(uint64_t seed, int op, int dtype) {
     rng r = {seed};
     builder b = {0};
-    const int arity = fg_op_arity(op), is_matmul = op == FG_OP_matmul;
+    const int arity = fg_op_arity(op), is_matmul = op == FG_OP_matmul || op == FG_OP_matmul_add;
     const int reduces = fg_op_kind_of(op) == FG_REDUCTION || op == FG_OP_dot;
     const int n_dims = is_matmul ? 4 : (int)rng_below(&r, 5) + 1;
     const unsigned all = (1u << n_dims) - 1, rest = reduces ? all >> 1 : all;
-    const unsigned masks[2][4] = {{rest, all, all, all}, {7, 11, 13, 0}}; /* matmul: (b,m,n) (b,m,k) (b,n,k) */
+    const unsigned start = rng_below(&r, 2) ? 7 : (unsigned)rng_below(&r, 8); /* all of a bias, or axes that repeat */
+    const unsigned masks[2][4] = {{rest, all, all, all}, {7, 11, 13, start}}; /* matmul: (b,m,n) (b,m,k) (b,n,k) */
     int64_t shape[FG_MAX_DIMS];
     for (int d = 0; d < n_dims; d++)
         shape[d] = n_dims == 1 ? 1 + rng_below(&r, 70) : 1 + rng_below(&r, n_dims < 4 ? 9 : 5);
@@ -153,7 +154,7 @@ static void a_random_layout(uint64_t seed, int op, int dtype) {
     const int uniform = rng_below(&r, 6) == 0; /* the whole instruction */
     int64_t lane = is_matmul ? 1 + rng_below(&r, 2) : -1;
     for (int i = 0; i <= arity; i++) {
-        int is_lane = !uniform && (i == 0 || (is_matmul ? i == lane : rng_below(&r, 3) > 0));
+        int is_lane = !uniform && (i == 0 || (is_matmul && i < 3 ? i == lane : rng_below(&r, 3) > 0));
         operands[i] = random_view(&b, &r, i ? FG_INPUT : FG_OUTPUT, op == FG_OP_cast && i ? FG_FLOAT32 - dtype : dtype,
                                   is_lane, n_dims, shape, masks[is_matmul][i]);
     }
@@ -170,7 +171,7 @@ static void random_layouts_are_right(int n) {
     for (int i = 0; i < n; i++)
         for (int op = 0; op < FG_N_OPS; op++)
             for (int dtype = 0; fg_op_kind_of(op) != FG_GENERALISED && dtype < 2 && op != FG_OP_gather &&
-                                op != FG_OP_scatter_add && op != FG_OP_scan;
+                                op != FG_OP_scatter_add && op != FG_OP_scan && op < FG_OP_lane_sum;
                  dtype++)
                 a_random_layout((uint64_t)(i * 100 + op), op, dtype);
 }
@@ -205,8 +206,9 @@ static void products_of_every_layout_are_right(void) {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int lanes = 0; lanes <= 3; lanes++)       /* bits: the left, the right matrix */
             for (int layout = 0; layout < 8; layout++) /* which of the three are transposed */
-                for (int dtype = 0; dtype < 2; dtype++) {
+                for (int kind = 0; kind < 8; kind++) { /* bit 0: dtype; what it starts from: nothing, or see below */
                     const int64_t *s = shapes[i], m = s[1], n = s[2], k = s[3];
+                    const int dtype = kind & 1, start = kind >> 1, is_lane = start == 3 && lanes > 0;
                     builder b = {0};
                     view out = {0, 0, {m * n, layout & 1 ? 1 : n, layout & 1 ? m : 1, 0}};
                     view left = {0, 0, {m * k, layout & 2 ? 1 : k, 0, layout & 2 ? m : 1}};
@@ -214,10 +216,15 @@ static void products_of_every_layout_are_right(void) {
                     left.buffer = add_input(&b, dtype, lanes & 1, s[0] * m * k);
                     right.buffer = add_input(&b, dtype, lanes >> 1, s[0] * k * n);
                     out.buffer = add_output(&b, dtype, lanes > 0, s[0] * m * n);
-                    add_instruction(&b, FG_OP_matmul, dtype, 4, s, (view[]){out, left, right});
+                    view from = {0, 0, {start > 1 ? m * n : 0, start == 3 ? 1 : 0, start == 3 ? m : start, 0}};
+                    if (start)
+                        from.buffer = add_input(&b, dtype, is_lane, s[0] * m * n + n);
+                    add_instruction(&b, start ? FG_OP_matmul_add : FG_OP_matmul, dtype, 4, s,
+                                    (view[]){out, left, right, from});
                     b.n_uniform = lanes == 0;
-                    snprintf(long_name, sizeof long_name, "product %d x %d x %d x %d, lanes %d, layout %d, dtype %d",
-                             (int)s[0], (int)m, (int)n, (int)k, lanes, layout, dtype);
+                    snprintf(long_name, sizeof long_name,
+                             "product %d x %d x %d x %d, lanes %d, layout %d, dtype %d, start %d", (int)s[0], (int)m,
+                             (int)n, (int)k, lanes, layout, dtype, start);
                     check_program(&b, long_name, m * n * k > 2000 ? 2 : 17, k);
                 }
 }

@@ -154,6 +154,54 @@ static void survives_every_failure(const char *name, fg_status (*operation)(void
     CHECK(n_injected > before);
 }
 
+/* Two members of the regression above, on rows of noise. */
+enum { WIDTH = 20, N_PARAMETERS = WIDTH * WIDTH + WIDTH };
+static double parameters[2 * N_PARAMETERS];
+static const fg_source noise[2] = {{.kind = FG_DATA_NOISE}, {.kind = FG_DATA_NOISE}};
+
+static fg_status train(void) {
+    static double moments[2][2 * N_PARAMETERS], best[2 * N_PARAMETERS], best_value[2], loss[4], seconds[4];
+    double running[2][2] = {{1, 1}, {1, 1}};
+    int64_t steps[2] = {0}, epochs[2] = {0}, best_epoch[2] = {0}, stale[2] = {0};
+    int32_t outcomes[2] = {FG_RUNNING, FG_RUNNING};
+    memset(moments, 0, sizeof moments);
+    for (int i = 0; i < 2 * N_PARAMETERS; i++)
+        parameters[i] = 0.1;
+    const fg_training t = {.program = program,
+                           .data = {.sources = noise, .n_rows = BATCH},
+                           .members = 2,
+                           .batch_size = 16,
+                           .n_epochs = 2,
+                           .shuffle = 1,
+                           .seeds = (uint64_t[]){1, 2},
+                           .update = FG_UPDATE_adam,
+                           .settings = (double[]){0.9, 0.999, 1e-8},
+                           .learning_rate = (double[]){0.01, 0.02},
+                           .n_leaves = 2,
+                           .parameters = parameters,
+                           .state = {moments[0], moments[1]},
+                           .running = {running[0], running[1]},
+                           .steps = steps,
+                           .epochs = epochs,
+                           .outcome = outcomes,
+                           .best = best,
+                           .best_value = best_value,
+                           .best_epoch = best_epoch,
+                           .stale = stale,
+                           .patience = -1,
+                           .loss = loss,
+                           .seconds = seconds};
+    return fg_train(&t, NULL, NULL, NULL);
+}
+static double sums[1 + N_PARAMETERS];
+static fg_status total(void) {
+    const fg_dataset data = {.sources = noise, .n_rows = BATCH};
+    for (int i = 0; i < N_PARAMETERS; i++)
+        parameters[i] = 0.1;
+    return fg_total(program, 2, (const void *[]){parameters, parameters + WIDTH * WIDTH}, &data,
+                    (void *[]){sums, sums + 1, sums + 1 + WIDTH * WIDTH}, NULL, NULL, NULL);
+}
+
 static void without_threads_the_result_is_the_same(void) {
     double *expected = exactly(BATCH * 5, FG_FLOAT64);
     CHECK(fg_set_num_threads(1, NULL) == FG_OK && descend() == FG_OK);
@@ -186,6 +234,15 @@ int main(void) {
     a = make_arrays(program, BATCH, &r, 0.5, 0.9, 0);
     survives_every_failure("iterate", iterate, x, BATCH * 3);
     free_arrays(&a);
+    fg_program_destroy(program);
+
+    b = regression(FG_FLOAT64, WIDTH);
+    CHECK(create(&b, &program, NULL) == FG_OK);
+    for (int threads = 1; threads <= 4; threads += 3) {
+        CHECK(fg_set_num_threads(threads, NULL) == FG_OK);
+        survives_every_failure("train", train, parameters, 2 * N_PARAMETERS);
+        survives_every_failure("total", total, sums, 1 + N_PARAMETERS);
+    }
     fg_program_destroy(program);
 
     b = spacious();

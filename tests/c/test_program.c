@@ -1,9 +1,11 @@
 /* The verifier: good programs are accepted, every kind of damage is refused, and whatever is accepted runs inside its
  * buffers. */
+#include "across.h"
 #include "build.h"
 #include "check.h"
+#include "machine.h"
 
-enum { F64 = FG_FLOAT64, F32 = FG_FLOAT32, HUGE_COUNT = 1 << 30, N_GOOD = 7 };
+enum { F64 = FG_FLOAT64, F32 = FG_FLOAT32, HUGE_COUNT = 1 << 30, N_GOOD = 8 };
 
 /* ---- single damages ------------------------------------------------------------------------------------- */
 
@@ -88,7 +90,7 @@ static void impossible_words_are_refused(const builder good[N_GOOD]) {
     static const int64_t wrong[] = {-1, INT64_MIN, INT64_MAX, INT64_C(1) << 34, INT64_C(1) << 40, INT64_C(1) << 62};
     for (int i = 0; i < N_GOOD - 1; i++) { /* not the loop, of which more words may have other values */
         int64_t words[MAX_WORDS];
-        size_t n = assemble(&good[i], words), n_fixed = n - (size_t)words[6];
+        size_t n = assemble(&good[i], words), n_fixed = n - (size_t)words[7];
         size_t code = FG_HEADER_WORDS + (size_t)words[1] * FG_BUFFER_WORDS;
         for (size_t k = 0; k < n_fixed; k++)
             for (size_t j = 0; j < sizeof wrong / sizeof *wrong; j++) {
@@ -484,10 +486,40 @@ static void outputs_agree(const fg_program *p, const arrays *a, const arrays *b)
                            output_length(p, i, a->batch < b->batch ? a->batch : b->batch)));
 }
 
+/* The sums over lanes of a block of 16, of which 5 count: the sanitizer sees what they read and write. */
+static int run_sums(const fg_program *p, uint64_t seed) {
+    rng r = {seed};
+    fg_team team;
+    fg_watch watch = {.poll = NULL};
+    arrays a = make_arrays(p, 16, &r, -3, 4, 1);
+    const int ran = CHECK(fg_team_create(p, 16, 1, inputs_of(&a), a.out, &watch, &team, NULL) == FG_OK);
+    for (int64_t l = 0; ran && l < 16; l++)
+        fg_fill_lane(p, team.workspaces, 16, l, inputs_of(&a), l);
+    if (ran)
+        fg_plan_run(&team.plan, team.plan.n_uniform, team.plan.n_calls, team.workspaces->base, NULL, 0);
+    for (int64_t i = 0; ran && i < team.plan.n_across; i++) {
+        const fg_across *sum = &team.plan.across[i];
+        CHECK(sum->rows * sum->row_size == fg_program_output_size(p, (int)sum->output));
+        const int64_t room = fg_across_room(&team.plan, i);
+        if (room < 0 || room > 1 << 24)
+            continue;
+        char *panels = exactly(room / 8, FG_FLOAT64);
+        void *const *const base = team.workspaces->base;
+        fg_across_turn(&team.plan, i, 5, base, panels);
+        fg_across_run(&team.plan, i, 0, sum->rows, 5, 0, &base, &panels, a.out[sum->output]);
+        free(panels);
+    }
+    fg_team_destroy(&team);
+    free_arrays(&a);
+    return ran;
+}
+
 /* Runs an accepted program alone, as a batch and by the oracle, which knows when an access leaves its buffer. */
 static int run_it(const fg_program *p, const int64_t *words, size_t n, uint64_t seed) {
     if (!has_small_buffers(words) || fg_program_cost(p) >= 500)
         return 0;
+    if (words[4])
+        return run_sums(p, seed);
     rng same = {seed}, too = {seed};
     arrays one_by_one = make_arrays(p, 3, &same, -3, 4, 1), batch = make_arrays(p, 3, &too, -3, 4, 1);
     arrays plain = make_arrays(p, 3, &(rng){seed}, -3, 4, 1);
@@ -515,6 +547,73 @@ static int run_it(const fg_program *p, const int64_t *words, size_t n, uint64_t 
     free_arrays(&batch);
     free_arrays(&plain);
     return 1;
+}
+
+static void sums_over_lanes_are_checked(void) {
+    enum { X, W, BIAS, SUM, PRODUCT, Z, Y };
+    const int64_t size = 8, whole[] = {3, 4, 2};
+    const view out = {PRODUCT, 0, {4, 1, 0}}, left = {X, 0, {1, 0, 3}}, right = {Z, 0, {0, 1, 4}};
+    const view bad[][3] = {
+        {{PRODUCT, 0, {1, 3, 0}}, left, right},                                  /* in another order */
+        {{PRODUCT, 0, {4, 1, 1}}, left, right},                                  /* along the sum */
+        {{PRODUCT, 1, {4, 1, 0}}, left, right},                                  /* not from the start */
+        {{Z, 0, {4, 1, 0}}, left, right},                                        /* no output */
+        {out, {W, 0, {1, 0, 3}}, right},                                         /* not of the lanes */
+        {out, {PRODUCT, 0, {1, 0, 3}}, right},                                   /* what is not complete */
+        {out, {X, 0, {1, 1, 3}}, right},                                         /* an axis that the matrix lacks */
+        {out, left, {Z, 0, {1, 1, 4}}},         {out, {X, 1, {1, 0, 3}}, right}, /* outside */
+        {out, left, {Z, 0, {0, 1, 5}}},         {out, {X, 5, {-1, 0, -3}}, {Z, 0, {0, 1, 0}}}, /* fine */
+    };
+    enum { N_BAD = sizeof bad / sizeof *bad - 1 };
+    for (size_t i = 0; i <= N_BAD; i++) {
+        builder b = layer_sums(F64, 2, 3, 4);
+        b.n_code -= 3 + 3 + 3 * (2 + 3);
+        b.n_instructions--;
+        add_instruction(&b, FG_OP_lane_matmul, F64, 3, whole, bad[i]);
+        if (!CHECK(i < N_BAD ? refuses(&b) : accepts(&b)))
+            fprintf(stderr, "    sum %zu\n", i);
+    }
+    builder b = layer_sums(F64, 2, 3, 4);
+    b.n_across = 1; /* one stands before the end */
+    CHECK(refuses(&b));
+    b.n_across = 3; /* a gate among the sums */
+    CHECK(refuses(&b));
+    b.n_across = 6;
+    CHECK(refuses(&b));
+    b = layer_sums(F64, 2, 3, 4); /* twice the same output */
+    add_simple(&b, FG_OP_lane_sum, F64, size, SUM, Y, Y);
+    b.n_across = 3;
+    CHECK(refuses(&b));
+    b = layer_sums(F64, 2, 3, 4); /* of the wrong size */
+    add_simple(&b, FG_OP_lane_sum, F64, size - 1, add_output(&b, F64, 0, size), Y, Y);
+    b.n_across = 3;
+    CHECK(refuses(&b));
+    b = layer_sums(F64, 2, 3, 4); /* no axis that is summed over */
+    add_instruction(&b, FG_OP_lane_matmul, F64, 2, whole,
+                    (view[]){{add_output(&b, F64, 0, 12), 0, {4, 1}}, left, right});
+    b.n_across = 3;
+    CHECK(refuses(&b));
+    b = (builder){0}; /* a lane value made of a sum that is not complete */
+    add_input(&b, F64, 1, 1), add_output(&b, F64, 0, 1), add_output(&b, F64, 1, 1);
+    add_simple(&b, FG_OP_add, F64, 1, 2, 0, 1);
+    add_simple(&b, FG_OP_lane_sum, F64, 1, 1, 0, 0);
+    b.n_across = 1;
+    CHECK(refuses(&b));
+    b = (builder){0}; /* or written besides */
+    add_input(&b, F64, 1, 1), add_input(&b, F64, 0, 1), add_output(&b, F64, 0, 1);
+    add_simple(&b, FG_OP_copy, F64, 1, 2, 1, 1);
+    add_simple(&b, FG_OP_lane_sum, F64, 1, 2, 0, 0);
+    b.n_uniform = b.n_across = 1;
+    CHECK(refuses(&b));
+
+    builder body = {0}, loop = {0}; /* a loop's body has no lanes to sum over */
+    add_input(&body, F64, 1, 1), add_output(&body, F64, 1, 1), add_output(&body, F64, 0, 1);
+    add_simple(&body, FG_OP_copy, F64, 1, 1, 0, 0);
+    add_simple(&body, FG_OP_lane_sum, F64, 1, 2, 0, 0);
+    body.n_across = 1;
+    add_input(&loop, F64, 1, 1), add_output(&loop, F64, 1, 4);
+    add_scan(&loop, F64, 3, 0, add_body(&loop, &body), 0, (view[]){{1, 0, {0}}, {0, 0, {0}}});
+    CHECK(refuses(&loop));
 }
 
 static int64_t mutated_programs_are_refused_or_stay_inside(const builder good[N_GOOD], int64_t n_mutants) {
@@ -552,12 +651,14 @@ static int64_t mutated_programs_are_refused_or_stay_inside(const builder good[N_
 
 int main(int argc, char **argv) {
     const builder good[N_GOOD] = {
-        quadratic(F64, 5), layer(F32, 5, 7),           mixture(F64), along(F32), matrices(F64),
-        matrices(F32),     recurrence(F64, 5, 2, 1, 0)};
+        quadratic(F64, 5),        layer(F32, 5, 7),           mixture(F64), along(F32), matrices(F64), matrices(F32),
+        layer_sums(F64, 2, 3, 4), recurrence(F64, 5, 2, 1, 0)};
     good_programs_are_accepted(good);
     every_truncation_and_extension_is_refused(good);
     impossible_words_are_refused(good);
     the_header_is_checked(&good[1]);
+    the_header_is_checked(&good[6]);
+    sums_over_lanes_are_checked();
     ranges_outside_a_buffer_are_refused();
     results_of_empty_reductions_stay_inside_their_buffer();
     elements_written_twice_are_refused();

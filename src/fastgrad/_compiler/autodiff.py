@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import not_one_value, not_scalar
 from .graph import (
+    ELEMENTWISE,
     Frozen,
     Graph,
     Node,
@@ -65,7 +66,9 @@ def adjoints(
     order = ancestors(outputs)
     variables = set(wrt)
     active = _depending_on(order, variables)
-    guarded = set(order) if is_guarded else _branches(order)
+    guarded = set(order) if is_guarded else _branches(order, SELECTIONS)
+    if not is_guarded and any([node.op == "matmul" for node in guarded]):
+        guarded -= _plain_products(order, outputs)
     sums = {node: _Adjoint(node) for node in variables}
     totals: dict[Node, Node] = {}
     for output, seed in zip(outputs, seeds, strict=True):
@@ -97,20 +100,58 @@ def _depending_on(order: Sequence[Node], variables: Collection[Node]) -> set[Nod
     return active
 
 
-def _branches(order: Sequence[Node]) -> set[Node]:
-    """Nodes that a branch of a `where` is computed from.
+# what takes one branch or another, and the first of the operands that are branches; products that guard so for a first
+# derivative ask for the same in the second
+BRANCHES = {"where": 1, "multiply_guarded": 1}
+SELECTIONS = BRANCHES | {"relu": 0, "gate": 0}
+
+
+def _branches(order: Sequence[Node], selections: dict[str, int], needed: Collection[Node] = ()) -> set[Node]:
+    """Nodes that a branch is computed from, and no node of `needed`.
 
     Where the branch is not taken their adjoint is zero but their local derivative may be infinite or NaN,
-    and the product must stay zero. Products that guard so for a first derivative ask for the same in the
-    second.
+    and the product must stay zero.
     """
     guarded: set[Node] = set()
     for node in reversed(order):
         if node in guarded:
             guarded.update(node.inputs)
-        elif node.op in ("where", "multiply_guarded"):
-            guarded.update(node.inputs[1:])
+        else:
+            first = selections.get(node.op)
+            if first is not None:
+                guarded.update(node.inputs[first:])
+        if needed:
+            guarded.difference_update([x for x in node.inputs if x in needed])
     return guarded
+
+
+def _plain_products(order: Sequence[Node], outputs: Collection[Node]) -> set[Node]:
+    """Matrix products whose adjoints need no guard: their derivative is infinite or NaN only where an operand is, and
+    then so is the product itself, which the outputs show when they need it whatever branches are taken. That `relu`
+    hides it is no reason to guard either: a network would have its products term by term."""
+    needed = set(outputs)
+    for node in reversed(order):
+        if node in needed:
+            first = BRANCHES.get(node.op, len(node.inputs))
+            needed.update(node.inputs[:first])
+            if node.op == "where":
+                needed.update(_reach(node.inputs[1]) & _reach(node.inputs[2]))
+    in_branches = _branches(order, BRANCHES, needed)
+    return {node for node in order if node.op == "matmul" and node not in in_branches}
+
+
+def _reach(branch: Node) -> set[Node]:
+    """A branch and what it is computed from element by element, a little way back."""
+    found, stack = {branch}, [branch]
+    while stack and len(found) < MOST_LOOKED_AT:
+        node = stack.pop()
+        if node.op in ELEMENTWISE:
+            stack += [x for x in node.inputs if x not in found]
+            found.update(node.inputs)
+    return found
+
+
+MOST_LOOKED_AT = 64
 
 
 def _joined(a: Contribution, b: Contribution) -> Sequence[Contribution]:

@@ -20,6 +20,7 @@ Operations and their attributes (elementwise operations need operands of exactly
     sum prod max min    axes, which disappear
     dot                 axes: the sum of a product
     matmul              (): (..., m, k) by (..., k, n) with equal leading axes
+    lane_sum            (): the sum over all instances of a batch, of an output alone
     scan                Loop: see loops.py
 
 and of the last axes alone, for operands of equal leading axes (along.py):
@@ -62,26 +63,12 @@ FLOAT32 = np.dtype(np.float32)
 # csrc/ops.def says what each operation computes; name: number of operands
 ELEMENTWISE = {name: arity for name, arity, kind in operations() if kind == "elementwise"}
 REDUCTIONS = frozenset(name for name, _, kind in operations() if kind == "reduction")
-TRUTHS = frozenset(
-    [
-        "less",
-        "less_equal",
-        "greater",
-        "greater_equal",
-        "equal",
-        "not_equal",
-        "logical_and",
-        "logical_or",
-        "logical_not",
-        "isnan",
-        "isfinite",
-    ]
-)
-# fmt: on
+COMPARISONS = frozenset(["less", "less_equal", "greater", "greater_equal", "equal", "not_equal"])
+TRUTHS = COMPARISONS | {"logical_and", "logical_or", "logical_not", "isnan", "isfinite"}
 KEEPS_TRUTH = frozenset(["copy", "maximum", "minimum", "fmax", "fmin", "absolute"])  # truth values in, truth values out
 GENERALISED = frozenset([name for name, _, kind in operations() if kind == "generalised"] + ["solve", "det", "slogdet"])
 # numbers, whatever comes in
-NUMBERS = GENERALISED | {"sum", "prod", "dot", "matmul", "index_add", "scatter_add", "scan"}
+NUMBERS = GENERALISED | {"sum", "prod", "dot", "matmul", "lane_sum", "index_add", "scatter_add", "scan"}
 VIEWS = frozenset(["reshape", "transpose", "broadcast", "slice"])
 SPREADS = frozenset(["reshape", "broadcast", "cast"])  # where one number goes in, the same comes out
 
@@ -383,6 +370,7 @@ INFER: dict[str, Callable[[tuple[Node, ...], Any], Inferred]] = {
     "max": _infer_reduction(True),
     "min": _infer_reduction(True),
     "matmul": _infer_matmul,
+    "lane_sum": lambda inputs, attributes: (inputs[0].shape, inputs[0].dtype, False),
     "concatenate": _infer_concatenate,
 }
 
@@ -420,14 +408,14 @@ def _binary(op: str) -> Callable[[Operand, Operand], Node]:
 
 
 sqrt, exp, log, sin, cos = map(_unary, ("sqrt", "exp", "log", "sin", "cos"))
-sigmoid, softplus, sinh, cosh, digamma, trigamma = map(
-    _unary, ("sigmoid", "softplus", "sinh", "cosh", "digamma", "trigamma")
+sigmoid, softplus, sinh, cosh, digamma, trigamma, relu = map(
+    _unary, ("sigmoid", "softplus", "sinh", "cosh", "digamma", "trigamma", "relu")
 )
 absolute, sign, rint, isfinite, isnan = map(_unary, ("absolute", "sign", "rint", "isfinite", "isnan"))
 less, greater, equal, not_equal = map(_binary, ("less", "greater", "equal", "not_equal"))
 maximum, minimum, logical_or, logaddexp = map(_binary, ("maximum", "minimum", "logical_or", "logaddexp"))
-multiply_guarded, hypot, copysign, floor_divide, zeta = map(
-    _binary, ("multiply_guarded", "hypot", "copysign", "floor_divide", "zeta")
+multiply_guarded, hypot, copysign, floor_divide, zeta, gate = map(
+    _binary, ("multiply_guarded", "hypot", "copysign", "floor_divide", "zeta", "gate")
 )
 
 
@@ -545,6 +533,11 @@ def concatenate(parts: Sequence[Node], axis: int) -> Node:
 def matmul(a: Node, b: Node) -> Node:
     """Matrix products of `a` (..., m, k) and `b` (..., k, n) with equal leading axes."""
     return a.builder.make("matmul", (a, b))
+
+
+def lane_sum(a: Node) -> Node:
+    """The sum of `a` over all instances of a batch: made of outputs, after differentiation."""
+    return a.builder.make("lane_sum", (a,))
 
 
 def matrix_transpose(a: Node) -> Node:

@@ -35,6 +35,7 @@ from .graph import (
     filled,
     floor_divide,
     full_slices,
+    gate,
     gather,
     greater,
     hypot,
@@ -321,6 +322,9 @@ PULLBACKS: dict[str, Callable[..., Sequence[Contribution]]] = {
     "where": _where,
     # the product of an adjoint a and a derivative b, in a branch that may not be taken: a = 0 says it is not
     "multiply_guarded": lambda g, times, y, a, b: (multiply_guarded(g, b), multiply_guarded(a, g)),
+    # likewise, by the sign of what went forward or of what came out, which then need not both be kept
+    "relu": lambda g, times, y, a: (gate(g, y),),
+    "gate": lambda g, times, y, a, b: (gate(g, b), None),
     "cast": lambda g, times, y, a: (cast(g, a.dtype),),
     "reshape": lambda g, times, y, a: (reshape(g, a.shape),),
     "transpose": lambda g, times, y, a: (transpose(g, np.argsort(y.attributes).tolist()),),
@@ -382,6 +386,8 @@ PUSHFORWARDS: dict[str, Callable[[Node, Tangents], Node | None]] = {
     "max": _push_reduction,
     "min": _push_reduction,
     "where": _push_where,
+    "relu": lambda node, tangents: None if tangents[0] is None else gate(tangents[0], node),
+    "gate": lambda node, tangents: None if tangents[0] is None else gate(tangents[0], node.inputs[1]),
     "stop_gradient": lambda node, tangents: None,
     **rules_along.PUSHFORWARDS,
 }

@@ -3,6 +3,9 @@
 Each value is a view of a storage. A value that only fills a part of another (an operand of a concatenation, a
 contribution to the gradient of slices) is computed right there, and additions to parts go on in one memory. A
 product that one sum alone uses is computed by the instruction of the sum (`FUSED`).
+
+Where outputs are sums over lanes, so are matrix products: one that is summed is `lane_matmul`, and never there for a
+single lane; and one to which something is added starts from that.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .across import Product, emit_product, emit_sum, product_of
 from .graph import ELEMENTWISE, GENERALISED, REDUCTIONS, Frozen, Graph, Node, Shape, Slices, uniform, without_unit_axes
 from .storage import ARENA, CONSTANT, INPUT, OUTPUT, Storage, Tape, View, fresh, merged, packed
 
@@ -64,6 +68,9 @@ class Selection:
     deferred: set[Node] = field(default_factory=set)  # products that are computed by the sum that uses them
     factors: dict[Node, View] = field(default_factory=dict)  # of matrices, whoever needs them
     fused: dict[Node, tuple[str, tuple[Node, ...]]] = field(default_factory=dict)  # such sums
+    started: dict[Node, tuple[Node, Node]] = field(
+        default_factory=dict
+    )  # sums of a matrix product and what it starts from
     _scalars: dict[tuple[float, str], View] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -72,10 +79,13 @@ class Selection:
         self.uses.update(outputs)
         any_lane = any(self.lanes)
         self.on_lanes = {x for x, is_lane in zip(inputs, self.lanes, strict=True) if is_lane}
+        sums = [node for node in outputs if node.op == "lane_sum"]
         if any_lane:
             for node in nodes:
-                if not self.on_lanes.isdisjoint(node.inputs):
+                if not self.on_lanes.isdisjoint(node.inputs) and node.op != "lane_sum":
                     self.on_lanes.add(node)
+        if sums and not self.on_lanes.isdisjoint(outputs):
+            raise AssertionError(f"{self.graph.name}: no output differs by lane where another is a sum over lanes")
         additions = [node for node in nodes if node.op == "index_add"]
         for node in reversed(additions):  # to parts of one value, one after another, share its memory
             whole = self.whole_of.setdefault(node, node)
@@ -84,23 +94,31 @@ class Selection:
         for node in nodes:
             if node.op in SUMS:
                 self._plan_sum(node)
+                if sums and node.op == "add" and node not in self.fused:
+                    self._plan_start(node)
             elif node.op in WHOLES:
                 self._plan_parts(node)
         self.outputs: dict[Node, Storage] = {}
-        made = [Storage(OUTPUT, x.dtype.char, any_lane, x.size, i) for i, x in enumerate(outputs)]
+        is_lane = any_lane and not sums
+        made = [Storage(OUTPUT, x.dtype.char, is_lane, x.size, i) for i, x in enumerate(outputs)]
         for node, storage in zip(outputs, made, strict=True):
             can_be_direct = node.op in COMPUTED or node.op in WHOLES or node.op == "scatter_add"
-            if can_be_direct and (node in self.on_lanes) == any_lane and node not in self.places:
+            if can_be_direct and (node in self.on_lanes) == is_lane and node not in self.places:
                 self.outputs.setdefault(node, storage)
         given = [Storage(INPUT, x.dtype.char, self.lanes[i], x.size, i) for i, x in enumerate(inputs)]
         self.views.update({x: packed(storage, x.shape) for x, storage in zip(inputs, given, strict=True)})
         self.tape = Tape(made + given)
+        products = {node: product_of(node, self.uses, self.on_lanes) for node in dict.fromkeys(sums)}
+        for product in filter(None, products.values()):
+            self.deferred.update(product.names)
         for node in nodes:
             is_elsewhere = node in self.deferred or (node.op == "reshape" and node in self.places)
-            if node.op != "input" and not is_elsewhere:
+            if node.op not in ("input", "lane_sum") and not is_elsewhere:
                 self._select(node)
         for node, storage in zip(outputs, made, strict=True):
-            if self.views[node].storage is not storage:
+            if node in products:
+                self._emit_lane_sum(packed(storage, node.shape), node.inputs[0], products[node])
+            elif self.views[node].storage is not storage:
                 self.tape.emit("copy", packed(storage, node.shape), self.views[node])
 
     # -- products that become part of a sum
@@ -118,6 +136,24 @@ class Selection:
     def _form(self, node: Node) -> tuple[str, tuple[Node, ...]]:
         """The operation that computes a node, and on what."""
         return self.fused.get(node) or (node.op, node.inputs)
+
+    def _plan_start(self, node: Node) -> None:
+        for x, other in (node.inputs, node.inputs[::-1]):
+            names = [x]
+            while x.op == "reshape" and without_unit_axes(x.shape) == without_unit_axes(x.inputs[0].shape):
+                x = x.inputs[0]
+                names.append(x)
+            is_alone = all([self.uses[name] == 1 for name in names])
+            if x.op == "matmul" and is_alone and x.size and (x in self.on_lanes) == (node in self.on_lanes):
+                self.started[node] = x, other
+                self.deferred.update(names)
+                return
+
+    def _emit_lane_sum(self, out: View, x: Node, product: Product | None) -> None:
+        if product is None:
+            emit_sum(self.tape, out, self.views[x])
+        else:
+            emit_product(self.tape, out, product, self.views[product.left], self.views[product.right])
 
     # -- parts: values computed right where they belong
 
@@ -221,7 +257,14 @@ class Selection:
 
     def _select(self, node: Node) -> None:
         op, inputs = self._form(node)
-        if op in ELEMENTWISE:
+        if node in self.started:
+            product, start = self.started[node]
+            self.views[node] = view = self._result(node)
+            out, from_there = view.reshaped(product.shape), self.views[start].reshaped(product.shape)
+            assert out is not None  # only axes of length 1 differ
+            assert from_there is not None
+            self._emit_matmul("matmul_add", product, out, from_there)
+        elif op in ELEMENTWISE:
             operands = [self.views[x] for x in inputs]
             if op == "negative_multiply" and inputs[0].number is not None:  # the sign goes into the constant
                 op, operands[0] = "multiply", self._scalar(-inputs[0].number, node.dtype.char).repeated(node.shape)
@@ -300,28 +343,22 @@ class Selection:
         self.tape.append(op, (*kept, n), (result, *views), tuple(both))
 
     def _select_matmul(self, node: Node) -> None:
-        a, b = [self.views[x] for x in node.inputs]
         self.views[node] = out = self._result(node)
-        batch, (m, n) = node.shape[:-2], node.shape[-2:]
-        k = a.shape[-1]
-        if 0 in node.shape:
-            return
-        groups, strides = merged(batch, tuple([x.strides[:-2] for x in (out, a, b)]))
+        if 0 not in node.shape:
+            self._emit_matmul("matmul", node, out)
+
+    def _emit_matmul(self, op: str, node: Node, out: View, *start: View) -> None:
+        views = (out, *[self.views[x] for x in node.inputs], *start)
+        batch, (m, n), k = node.shape[:-2], node.shape[-2:], node.inputs[0].shape[-1]
+        groups, strides = merged(batch, tuple([x.strides[:-2] for x in views]))
         if len(groups) > 1:
-            lanes = [x in self.on_lanes for x in node.inputs]
-            a, b = [self._copied(x, lane) for x, lane in zip((a, b), lanes, strict=True)]
-            groups, strides = merged(batch, tuple([x.strides[:-2] for x in (out, a, b)]))
+            views = (out, *[self._copied(x, x.storage.is_lane) for x in views[1:]])
+            groups, strides = merged(batch, tuple([x.strides[:-2] for x in views]))
         outer = [s[0] if s else 0 for s in strides]
-        self.tape.append(
-            "matmul",
-            (groups[0] if groups else 1, m, n, k),
-            (out, a, b),
-            (
-                (outer[0], out.strides[-2], out.strides[-1], 0),
-                (outer[1], a.strides[-2], 0, a.strides[-1]),
-                (outer[2], 0, b.strides[-1], b.strides[-2]),
-            ),
-        )
+        axes = [(-2, -1, None), (-2, None, -1), (None, -1, -2), (-2, -1, None)]  # of m, n and k
+        tails = [[0 if axis is None else x.strides[axis] for axis in own] for x, own in zip(views, axes, strict=False)]
+        both = tuple([(step, *tail) for step, tail in zip(outer, tails, strict=True)])
+        self.tape.append(op, (groups[0] if groups else 1, m, n, k), views, both)
 
     def _select_concatenate(self, node: Node) -> None:
         self.views[node] = whole = self._whole(node)

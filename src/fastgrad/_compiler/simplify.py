@@ -86,6 +86,8 @@ NUMPY: dict[str, Callable[..., Any]] = {
     "negative_multiply_add": lambda a, b, c: c - a * b,
     "negative_multiply": lambda a, b: -(a * b),
     "multiply_guarded": lambda a, b: np.where(a == 0, 0, a * b),
+    "relu": lambda a: np.where(a <= 0, 0, a),
+    "gate": lambda a, b: np.where(b <= 0, 0, a),
     "softplus": lambda a: np.logaddexp(0.0, a),
     "sigmoid": lambda a: np.where(a < 0, np.exp(a) / (1 + np.exp(a)), 1 / (1 + np.exp(-a))),
 }
@@ -273,8 +275,39 @@ def _where(condition: Node, a: Node, b: Node) -> Node | None:
         return a if c else b
     if a is b:
         return a
+    if a.number == 0 and condition.op in ("less_equal", "greater_equal"):  # the other way round NaN would become 0
+        x, y = condition.inputs[:: 1 if condition.op == "less_equal" else -1]
+        if x is b and y.number == 0:
+            return graph.relu(b)
     inverse = _inner("logical_not", condition)
     return graph.where(inverse, b, a) if inverse is not None else None
+
+
+def _in_float32(op: str) -> Rule:
+    """A comparison of what float32 holds: then it need not be converted, as labels of that kind beside integers."""
+
+    def compare(a: Node, b: Node) -> Node | None:
+        if a.dtype is graph.FLOAT32 or (a.op == "const" and b.op == "const"):
+            return None
+        x = _narrow(a)
+        y = None if x is None else _narrow(b)
+        return graph.cast(a.builder.make(op, (x, y)), a.dtype) if x is not None and y is not None else None
+
+    return compare
+
+
+def _narrow(x: Node) -> Node | None:
+    """The same numbers in float32."""
+    if x.op == "cast":
+        return x.inputs[0]
+    if x.op in ("broadcast", "reshape"):
+        inner = _narrow(x.inputs[0])
+        return None if inner is None else x.builder.make(x.op, (inner,), x.attributes)
+    if x.op == "const" and x.size <= MAX_FOLDED:
+        with np.errstate(over="ignore"):
+            is_same = np.array_equal(x.value.astype(np.float32), x.value, equal_nan=True)
+        return graph.cast(x, graph.FLOAT32) if is_same else None
+    return None
 
 
 def _power(a: Node, b: Node) -> Node | None:
@@ -483,6 +516,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "power": (_power,),
     "multiply_guarded": (_multiply_guarded,),
     "where": (_where,),
+    **{op: (_in_float32(op),) for op in graph.COMPARISONS},
     "log": (_log,),
     "log1p": (_log1p,),
     "logaddexp": (_logaddexp,),

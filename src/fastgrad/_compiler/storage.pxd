@@ -36,7 +36,7 @@ cdef Py_ssize_t _n_operands(cython.longlong[::1] words, Py_ssize_t at) except -1
 
 
 cdef class Tape:
-    cdef readonly Code uniform, lane
+    cdef readonly Code uniform, lane, across
     cdef readonly list storages
 
     cdef _add(self, Storage storage)

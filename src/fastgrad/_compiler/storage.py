@@ -21,11 +21,12 @@ from .._core import operations
 from .graph import Shape, Slices
 
 INPUT, OUTPUT, CONSTANT, ARENA = range(4)  # fg_role
-MAGIC = 0x3130444152474601
+MAGIC = 0x3230444152474601
 DTYPES = {"d": 0, "f": 1, "q": 2}  # fg_dtype by numpy's character
 NAMES, ARITIES, KINDS = zip(*operations(), strict=True)
 OPS = {name: number for number, name in enumerate(NAMES)}
 SCAN = OPS["scan"]
+ACROSS = frozenset(["lane_sum", "lane_matmul"])  # what sums over lanes
 MAX_DIMS = 8  # axes of an instruction
 
 
@@ -185,11 +186,13 @@ FOREVER = sys.maxsize
 
 
 class Tape:
-    """Instructions on uniform values, which run first, and those on lanes, and the storages that they use."""
+    """Instructions on uniform values, which run first, those on lanes, and last the sums over lanes; and the storages
+    that they use."""
 
     def __init__(self, fixed: Iterable[Storage]) -> None:
         self.uniform = Code()
         self.lane = Code()
+        self.across = Code()
         self.storages: list[Storage] = []  # by number; `fixed` ones whether they are used or not
         for storage in fixed:
             self._add(storage)
@@ -229,7 +232,7 @@ class Tape:
             return
         result = operands[0].storage
         is_lane = result.is_lane
-        code = self.lane if is_lane else self.uniform
+        code = self.lane if is_lane else self.across if op in ACROSS else self.uniform
         code.reserve(6 + n_dims + len(operands) * (2 + n_dims))
         words, at, now = code.words, code.n_words, code.n_instructions
         words[at] = OPS[op]
@@ -249,7 +252,8 @@ class Tape:
             if storage.number < 0:
                 self._add(storage)
             if storage.role == ARENA:
-                end = now if storage.is_lane is is_lane else FOREVER  # every block of lanes reads what is uniform
+                # every block of lanes reads what is uniform, and sums over lanes are made when all else is done
+                end = now if storage.is_lane is is_lane else FOREVER
                 if storage.last < end:
                     storage.last = end
             words[at] = storage.number
@@ -292,11 +296,11 @@ class Tape:
             buffers[number, 3] = storage.size
             buffers[number, 4] = position
         n_uniform = self.uniform.n_instructions
-        n_instructions = n_uniform + self.lane.n_instructions
-        header = [MAGIC, len(self.storages), n_instructions, n_uniform, n_inputs, n_outputs, n_constant_words]
-        return np.concatenate(
-            [header, np.asarray(buffers).ravel(), self.uniform.taken(), self.lane.taken(), *constants]
-        )
+        n_across = self.across.n_instructions
+        n_instructions = n_uniform + self.lane.n_instructions + n_across
+        counts = [len(self.storages), n_instructions, n_uniform, n_across, n_inputs, n_outputs, n_constant_words]
+        codes = [code.taken() for code in (self.uniform, self.lane, self.across)]
+        return np.concatenate([[MAGIC, *counts], np.asarray(buffers).ravel(), *codes, *constants])
 
 
 # ---- allocating

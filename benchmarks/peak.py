@@ -1,0 +1,40 @@
+"""The machine's peak of float32 multiply-adds, measured: a peer that no matrix product can beat."""
+
+import ctypes
+import functools
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from .peers import c_compiler, cores
+from .timing import Side
+
+
+def peak_side(flops: float) -> Side:
+    """So many operations on all cores, each on registers alone; there is nothing to compare."""
+    library = _library()
+    rounds = int(flops / (cores() * library.flops_of_a_round()))
+    pool = ThreadPoolExecutor(cores())
+
+    def run() -> Any:
+        list(pool.map(lambda _: library.run(rounds, 0.5, 1.0), range(cores())))
+        return ()
+
+    return Side(run, note="registers only")
+
+
+@functools.cache
+def _library() -> Any:
+    compiler = c_compiler()
+    assert compiler is not None
+    with tempfile.TemporaryDirectory() as folder:
+        built = Path(folder) / "peak.so"
+        flags = ["-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC"]
+        subprocess.run([compiler, *flags, "-o", built, Path(__file__).with_name("peak.c")], check=True)
+        library = ctypes.CDLL(str(built))
+    library.flops_of_a_round.restype = ctypes.c_int64
+    library.run.argtypes = [ctypes.c_int64, ctypes.c_float, ctypes.c_float]
+    library.run.restype = ctypes.c_float
+    return library
