@@ -273,13 +273,35 @@ static void work_on_batch(void *context, int worker) {
     }
 }
 
+/* Bytes of the matrices by which lane values are multiplied. */
+static int64_t matrix_bytes(const fg_program *p) {
+    int64_t bytes = 0;
+    for (int64_t i = p->n_uniform; i < p->n_instructions; i++) {
+        const fg_instruction *in = &p->instructions[i];
+        if (in->op == FG_OP_matmul || in->op == FG_OP_matmul_add)
+            for (int k = 1; k <= 2; k++) {
+                const fg_buffer *b = &p->buffers[in->operand[k].buffer];
+                bytes += b->is_lane ? 0 : b->size * fg_item_size(b->dtype);
+            }
+    }
+    return bytes;
+}
+
 /* A block's live values should stay within near_bytes; where even 16 lanes do not fit there (large instances), they
  * still pay as long as L2 holds them; past that one instance alone fills the vectors. A small batch is cut into several
  * blocks. An odd multiple of 16: rows a power of two apart would share few cache sets, and their loads would wait for
  * stores to other rows that agree in the low bits of the address. Of loops, a step's values should stay in L1 and the
  * memory of inner loops in L2; what the outermost pass through only bounds the memory of a block. */
 int64_t fg_lanes_for(const fg_program *p, int64_t batch, int64_t more_bytes, int64_t near_bytes) {
-    enum { L2_BYTES = 2 << 20, MOST = 31, UNIT = 16, BLOCKS = 8, BLOCK_BYTES = 32 << 20 };
+    enum {
+        L2_BYTES = 2 << 20,
+        MOST = 31,
+        UNIT = 16,
+        BLOCKS = 8,
+        BLOCK_BYTES = 32 << 20,
+        FAR_BYTES = 8 << 10,
+        LONG = 8
+    };
     int64_t bytes = p->lane_bytes + p->lane_loop_bytes + more_bytes;
     for (int64_t i = 0; i < p->n_buffers; i++)
         if (p->buffers[i].is_lane && (p->buffers[i].role == FG_INPUT || p->buffers[i].role == FG_OUTPUT))
@@ -293,10 +315,17 @@ int64_t fg_lanes_for(const fg_program *p, int64_t batch, int64_t more_bytes, int
         units = L2_BYTES / (UNIT * near);
     if (UNIT * units * bytes > BLOCK_BYTES)
         units = BLOCK_BYTES / (UNIT * bytes);
-    const int64_t enough = batch / (UNIT * BLOCKS);
+    const int64_t enough = batch / (UNIT * BLOCKS), long_enough = matrix_bytes(p) / FAR_BYTES;
     units = units < enough ? units : enough;
     units = units < MOST ? units : MOST;
-    return UNIT * (units < 1 ? 1 : units - (units % 2 == 0));
+    units = units < 1 ? 1 : units - (units % 2 == 0);
+    if (units < long_enough) { /* large matrices are read once a block, and their products are long rows */
+        units = batch / (2 * UNIT) < LONG ? batch / (2 * UNIT) : LONG;
+        units = units < long_enough ? units : long_enough;
+        while (UNIT * units * near > 2 * L2_BYTES)
+            units /= 2;
+    }
+    return UNIT * (units < 1 ? 1 : units);
 }
 
 /* Nanoseconds of one instance, roughly, with the way of its elements to and from a block. */

@@ -120,8 +120,7 @@ FG_CHECKED static fg_status create_panels(fg_pass *pass, fg_error *error) {
 fg_status fg_pass_create(const fg_program *p, const fg_dataset *data, int64_t n_leaves, int64_t batch,
                          const void *const *leaves, void *const *result, fg_watch *watch, fg_pass *pass,
                          fg_error *error) {
-    const double a_cost = 0.2; /* of what an instruction takes for one lane alone */
-    *pass = (fg_pass){.program = p, .data = data, .n_leaves = n_leaves, .row_cost = a_cost * p->cost};
+    *pass = (fg_pass){.program = p, .data = data, .n_leaves = n_leaves, .row_cost = p->cost};
 
     fg_status status = check(p, data, n_leaves, error);
     if (status)

@@ -147,7 +147,8 @@ static fg_status read_instruction(const fg_program *p, reader *r, int64_t number
 /* ---- building ------------------------------------------------------------------------------------------- */
 
 double fg_instruction_cost(const fg_instruction *in) {
-    enum { A_CALL = 2 }; /* nanoseconds: bodies are often small */
+    enum { A_CALL = 2 };           /* nanoseconds: bodies are often small */
+    const double a_product = 0.02; /* of a sum of many */
     double elements = 1;
     for (int d = 0; d < in->n_dims; d++)
         elements *= (double)in->shape[d];
@@ -155,7 +156,8 @@ double fg_instruction_cost(const fg_instruction *in) {
         return elements * (in->loop->body->cost + A_CALL * (double)in->loop->body->n_instructions);
     if (in->op == FG_OP_lu || in->op == FG_OP_cholesky || in->op == FG_OP_eigh)
         elements *= (double)in->shape[in->n_dims - 1];
-    return elements * operations[in->op].cost;
+    const int is_product = in->op == FG_OP_matmul || in->op == FG_OP_matmul_add || in->op == FG_OP_lane_matmul;
+    return elements * (is_product ? a_product : operations[in->op].cost);
 }
 
 static fg_status build(fg_program *p, int64_t n_words, int depth, fg_error *error) {
