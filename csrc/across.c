@@ -31,7 +31,8 @@ fg_status fg_across_bind(const fg_program *p, int64_t n_lanes, fg_plan *plan, fg
                            .dtype = in->dtype,
                            .item = (int)fg_item_size(in->dtype),
                            .n_dims = in->n_dims};
-        if (is_matmul)
+        sum->is_product = is_matmul && !(in->shape[COLUMN] == 1 && in->shape[DEPTH] == 1);
+        if (sum->is_product)
             sum->kernel.gemm = kernels->gemm[in->dtype], sum->turn = kernels->lanes_out[in->dtype];
         else
             sum->kernel.sums = kernels->lane_sums[in->dtype];
@@ -63,20 +64,20 @@ static int64_t place_of(const fg_across *sum, int64_t row) {
 }
 
 static void run_sum(const fg_across *sum, int64_t first, int64_t last, int64_t n, int accumulate, const char *a,
-                    char *result) {
+                    const char *b, char *result) {
     if (sum->is_packed) {
         const int64_t stride = sum->n_lanes;
-        sum->kernel.sums(last - first, n, stride, accumulate, a + first * stride * sum->item, result);
+        sum->kernel.sums(last - first, n, stride, accumulate, a + first * stride * sum->item, b, result);
         return;
     }
     for (int64_t row = first; row < last; row++, result += sum->item)
-        sum->kernel.sums(1, n, 0, accumulate, a + place_of(sum, row) * sum->item, result);
+        sum->kernel.sums(1, n, 0, accumulate, a + place_of(sum, row) * sum->item, b, result);
 }
 
 int64_t fg_across_room(const fg_plan *plan, int64_t i) {
     const fg_across *sum = &plan->across[i];
     int64_t room = sum->item * sum->n_lanes;
-    if (sum->op == FG_OP_lane_sum)
+    if (!sum->is_product)
         return 0;
     if (__builtin_mul_overflow(room, (sum->shape[COLUMN] + PANEL - 1) / PANEL * PANEL, &room) ||
         __builtin_mul_overflow(room, sum->shape[DEPTH], &room) || room > MOST_ROOM)
@@ -88,7 +89,7 @@ int64_t fg_across_room(const fg_plan *plan, int64_t i) {
 void fg_across_turn(const fg_plan *plan, int64_t i, int64_t n, void *const *base, char *panels) {
     const fg_across *sum = &plan->across[i];
     const int64_t columns = sum->shape[COLUMN], step = sum->stride[1][COLUMN];
-    if (sum->op == FG_OP_lane_sum)
+    if (!sum->is_product)
         return;
     for (int64_t k = 0; k < sum->shape[DEPTH]; k++) {
         const char *b = (const char *)base[sum->buffer[1]] + sum->offset[1] + k * sum->stride[1][DEPTH] * sum->item;
@@ -134,13 +135,14 @@ static void run_matmul(const fg_across *sum, int64_t first, int64_t last, int64_
 void fg_across_run(const fg_plan *plan, int64_t i, int64_t first, int64_t last, int64_t n, int accumulate,
                    void *const *const *base, char *const *panels, void *result) {
     const fg_across *sum = &plan->across[i];
-    if (sum->op == FG_OP_lane_matmul) {
+    if (sum->is_product) {
         run_matmul(sum, first, last, n, accumulate, base, panels, result);
         return;
     }
     for (int64_t block = 0; block * sum->n_lanes < n; block++) {
         const int64_t left = n - block * sum->n_lanes;
-        run_sum(sum, first, last, left < sum->n_lanes ? left : sum->n_lanes, accumulate || block > 0,
-                (const char *)base[block][sum->buffer[0]] + sum->offset[0], result);
+        const char *a = (const char *)base[block][sum->buffer[0]] + sum->offset[0];
+        const char *b = sum->op == FG_OP_lane_sum ? NULL : (const char *)base[block][sum->buffer[1]] + sum->offset[1];
+        run_sum(sum, first, last, left < sum->n_lanes ? left : sum->n_lanes, accumulate || block > 0, a, b, result);
     }
 }

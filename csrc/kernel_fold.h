@@ -140,23 +140,28 @@ FOLD(dot, K(-0.0), FUSED(b, c, a), a + b)
 #undef FOLD
 #undef CHUNK
 
-/* out[r] = (accumulate ? out[r] : 0) + the sum of a[r, l] over l < n for r < n_rows: N neighbours of l at a time, and
- * these folded in halves, for N rows at once. In the round of h, halves of 2h numbers are added: two rows make one. */
-static void TYPED(lane_sums)(int64_t n_rows, int64_t n, int64_t stride, int accumulate, const void *from, void *to) {
-    const T *a = from;
+/* out[r] = (accumulate ? out[r] : 0) + the sum of a[r, l] b[l], or of a[r, l] without b, over l < n for r < n_rows: N
+ * neighbours of l at a time, and these folded in halves, for N rows at once. In the round of h, halves of 2h numbers
+ * are added: two rows make one. */
+static void TYPED(lane_sums)(int64_t n_rows, int64_t n, int64_t stride, int accumulate, const void *left,
+                             const void *right, void *to) {
+    const T *a = left, *b = right;
     T *out = to;
     for (int64_t r = 0; r < n_rows; r += N, a += N * stride) {
         const int64_t some = n_rows - r;
         V sum[N];
 #pragma GCC unroll 16
-        for (int j = 0; j < N; j++) {
-            const T *row = a + (j < some ? j : 0) * stride;
-            int64_t l = 0;
+        for (int j = 0; j < N; j++)
             sum[j] = (V){0};
-            for (; l + N <= n; l += N)
-                sum[j] += TYPED(load)(row + l);
-            if (l < n)
-                sum[j] += TYPED(load_some)(row + l, n - l);
+        for (int64_t l = 0; l < n; l += N) {
+            const int64_t left_over = n - l;
+#define LOAD(p) (left_over < N ? TYPED(load_some)((p) + l, left_over) : TYPED(load)((p) + l))
+            const V factor = b ? LOAD(b) : K(1);
+#pragma GCC unroll 16
+            for (int j = 0; j < N; j++)
+                if (j < some)
+                    sum[j] = b ? FUSED(LOAD(a + j * stride), factor, sum[j]) : sum[j] + LOAD(a + j * stride);
+#undef LOAD
         }
 #define UPPER(i, h) ((i) & (h) ? N + (i) - (h) : (i))
 #define LOWER(i, h) ((i) & (h) ? N + (i) : (i) + (h))

@@ -44,9 +44,10 @@ typedef struct {
 } fg_chain;
 typedef void (*fg_chain_kernel)(const fg_chain *chain, void *const *operand);
 
-/* out[r] = (accumulate ? out[r] : 0) + sum over l < n of a[r, l] for r < n_rows; the order is a function of n alone. */
+/* out[r] = (accumulate ? out[r] : 0) + sum over l < n of a[r, l] b[l] (of a[r, l] when b is NULL) for r < n_rows; the
+ * order is a function of n alone. */
 typedef void (*fg_lane_sums_kernel)(int64_t n_rows, int64_t n, int64_t stride, int accumulate, const void *a,
-                                    void *out);
+                                    const void *b, void *out);
 
 /* A generalised operation for `width` neighbours at once: lanes, or a leading axis along which the result and every
  * operand that differs are contiguous. Each neighbour's result is the same whatever the width. */

@@ -34,11 +34,20 @@ static void cut_rows(fg_pass *pass, int64_t batch) {
 
 /* So many rows of an across instruction are one piece. */
 static int64_t rows_of_piece(const fg_across *a, int64_t n_elements) {
-    enum { LEAST = 2048, MOST = 32 << 10, PIECES = 8, ROWS = 12 }; /* a tile of the product has so many rows */
+    enum { LEAST = 768, MOST = 32 << 10, PIECES = 12, ROWS = 12 }; /* a tile of the product has so many rows */
     int64_t wanted = n_elements / PIECES;
     wanted = wanted < LEAST ? LEAST : wanted > MOST ? MOST : wanted;
     const int64_t rows = wanted / (a->row_size > 0 ? a->row_size : 1) / ROWS * ROWS;
     return rows < ROWS ? ROWS : rows;
+}
+
+/* Nanoseconds, roughly: those of a product, in whole vectors, of its terms, and of the update that may follow. */
+static double cost_of_piece(const fg_pass *pass, const fg_piece *piece) {
+    enum { COLUMNS = 16 };
+    const double a_piece = 100, a_term = 0.013, an_update = 0.4, rows = (double)(pass->n_lanes * pass->n_blocks);
+    const int64_t n_rows = piece->last - piece->first, columns = n_rows > 0 ? piece->n / n_rows : 0;
+    const double padded = (double)(n_rows * ((columns + COLUMNS - 1) / COLUMNS * COLUMNS));
+    return a_piece + (columns > 1 ? padded : 4 * (double)n_rows) * rows * a_term + an_update * (double)piece->n;
 }
 
 FG_CHECKED static fg_status cut_results(fg_pass *pass, fg_error *error) {
@@ -65,14 +74,13 @@ FG_CHECKED static fg_status cut_results(fg_pass *pass, fg_error *error) {
                 (fg_piece){found, first, last, o, first * row_size, (last - first) * row_size, 0};
         }
     }
-    const double a_piece = 500; /* elements that take as long as what comes with each */
-    double sum = 0, all = a_piece * (double)pass->n_pieces;
+    double sum = 0, all = 0;
     for (int64_t i = 0; i < pass->n_pieces; i++)
-        all += (double)pass->pieces[i].n;
+        all += cost_of_piece(pass, &pass->pieces[i]);
     for (int64_t i = 0; i < pass->n_pieces; i++) {
-        const double work = a_piece + (double)pass->pieces[i].n;
-        pass->pieces[i].before = (sum + work / 2) / all;
-        sum += work;
+        const double cost = cost_of_piece(pass, &pass->pieces[i]);
+        pass->pieces[i].before = (sum + cost / 2) / all;
+        sum += cost;
     }
     return FG_OK;
 }

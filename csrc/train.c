@@ -40,6 +40,7 @@ typedef struct {
     number c[FG_MAX_COEFFICIENTS], shrink, clipped;
     double total_weight, loss_sum, weight_sum, penalty;
     double started;
+    int64_t n_steps, steps_between_looks; /* looking at the clock costs as much as some steps do */
     int has_member, goes_on, is_under_way, is_last_round;
 } training_run;
 
@@ -312,7 +313,7 @@ static void train_members(training_run *r, int worker) {
             return;
         while (r->goes_on) {
             while (r->is_under_way) {
-                if (worker == 0 && crew->polls)
+                if (worker == 0 && crew->polls && r->n_steps++ % r->steps_between_looks == 0)
                     fg_watch_look(r->watch);
                 fg_pass_own_blocks(&r->pass, &r->portion, worker, n_workers);
                 fg_crew_meet(crew, NULL, NULL);
@@ -431,6 +432,8 @@ FG_CHECKED static fg_status create_run(const fg_training *t, training_run *r, fg
         if (!r->sum)
             status = fg_fail(error, FG_OUT_OF_MEMORY, "no memory for %lld pieces", (long long)r->pass.n_pieces);
     }
+    const double step = r->pass.row_cost * (double)(r->n_rows < t->batch_size ? r->n_rows : t->batch_size);
+    r->steps_between_looks = step < 10000 ? 16 : 1;
     fg_free(leaves);
     fg_free(results);
     return status;
