@@ -26,7 +26,6 @@ fg_status fg_across_bind(const fg_program *p, int64_t n_lanes, fg_plan *plan, fg
         *sum = (fg_across){.rows = is_matmul ? in->shape[ROW] : out->size,
                            .row_size = is_matmul ? in->shape[COLUMN] : 1,
                            .output = out->position,
-                           .cost = fg_instruction_cost(in),
                            .op = in->op,
                            .dtype = in->dtype,
                            .item = (int)fg_item_size(in->dtype),
@@ -89,7 +88,7 @@ int64_t fg_across_room(const fg_plan *plan, int64_t i) {
 void fg_across_turn(const fg_plan *plan, int64_t i, int64_t n, void *const *base, char *panels) {
     const fg_across *sum = &plan->across[i];
     const int64_t columns = sum->shape[COLUMN], step = sum->stride[1][COLUMN];
-    if (!sum->is_product)
+    if (!sum->is_product || sum->rows == 0)
         return;
     for (int64_t k = 0; k < sum->shape[DEPTH]; k++) {
         const char *b = (const char *)base[sum->buffer[1]] + sum->offset[1] + k * sum->stride[1][DEPTH] * sum->item;

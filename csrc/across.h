@@ -10,7 +10,6 @@ struct fg_across {
     int64_t rows;     /* of the result, that can be computed apart: m of lane_matmul, all elements of lane_sum */
     int64_t row_size; /* elements of a row: n of lane_matmul, 1 of lane_sum */
     int64_t output;   /* number of the output */
-    double cost;      /* nanoseconds for one lane and all rows, roughly */
 
     int op, dtype, item;
     union {

@@ -334,6 +334,8 @@ typedef struct {
     double *step_loss; /* (n_epochs * steps of an epoch, members) or NULL */
 } fg_training;
 
+/* FG_CANCELLED leaves the parameters as they were after some step, and what belongs to them; the epoch under way then
+ * counts as not begun, and a next call takes its rows from the first on. */
 FG_CHECKED fg_status fg_train(const fg_training *training, fg_poll poll, void *poll_context, fg_error *error);
 
 #endif

@@ -50,7 +50,8 @@ FG_INLINE void TYPED(gather_same)(const fg_source *s, int64_t n, const int64_t *
 
 static void TYPED(gather)(const fg_source *s, int64_t n, const int64_t *rows, int64_t first, int64_t size, void *to) {
     const int own = sizeof(T) == 8 ? FG_DATA_FLOAT64 : FG_DATA_FLOAT32;
-    if ((int)s->kind == own && !s->offsets && s->scale == 1 && s->shift == 0) {
+    const int is_aligned = (((uintptr_t)s->data | (uintptr_t)s->row_stride) & (sizeof(T) - 1)) == 0;
+    if (is_aligned && (int)s->kind == own && !s->offsets && s->scale == 1 && s->shift == 0) {
         TYPED(gather_same)(s, n, rows, first, size, to);
         return;
     }

@@ -8,6 +8,7 @@
 #include "status.h"
 
 enum { MOST_LANES = 256 };
+#define MOST_ROWS (INT64_C(1) << 48)
 
 /* ---- how rows are cut into blocks, and results into pieces -------------------------------------------------- */
 
@@ -15,6 +16,7 @@ enum { MOST_LANES = 256 };
  * What they are depends on the program and the minibatch alone. */
 static void cut_rows(fg_pass *pass, int64_t batch) {
     enum { UNIT = 32, FEW = 16, SHORT = 64, MOST_BLOCKS = 16, NEAR_BYTES = 1 << 20, BLOCK_BYTES = 8 << 20 };
+    const double a_round = 1e8; /* nanoseconds of one thread, after which a call may be cancelled */
     const fg_program *p = pass->program;
     int64_t bytes = p->lane_bytes + 1, leaves = 0;
     for (int64_t i = 0; i < p->n_inputs; i++) {
@@ -29,7 +31,10 @@ static void cut_rows(fg_pass *pass, int64_t batch) {
     lanes = lanes < all ? lanes : all;
     pass->n_lanes = batch <= FEW ? FEW : lanes;
     const int64_t n_blocks = (batch + pass->n_lanes - 1) / pass->n_lanes;
+    const double a_block = pass->row_cost * (double)pass->n_lanes, in_time = a_round / (a_block + 1);
     pass->n_blocks = n_blocks < MOST_BLOCKS ? n_blocks : MOST_BLOCKS;
+    if (in_time < (double)pass->n_blocks)
+        pass->n_blocks = in_time < 2 ? n_blocks < 2 ? n_blocks : 2 : (int64_t)in_time;
 }
 
 /* So many rows of an across instruction are one piece. */
@@ -61,19 +66,24 @@ FG_CHECKED static fg_status cut_results(fg_pass *pass, fg_error *error) {
     pass->pieces = fg_alloc((size_t)n, sizeof *pass->pieces);
     if (!pass->pieces)
         return fg_fail(error, FG_OUT_OF_MEMORY, "no memory for %lld pieces", (long long)n);
-    for (int64_t o = 0; o < p->n_outputs; o++) {
-        int64_t found = -1;
-        for (int64_t i = 0; i < plan->n_across; i++)
-            found = plan->across[i].output == o ? i : found;
+    int64_t *sum_of = fg_alloc((size_t)p->n_outputs, sizeof *sum_of); /* 1 + its number */
+    if (!sum_of)
+        return fg_fail(error, FG_OUT_OF_MEMORY, "no memory for %lld outputs", (long long)p->n_outputs);
+    for (int64_t i = 0; i < plan->n_across; i++)
+        sum_of[plan->across[i].output] = 1 + i;
+    int64_t n_before = 0;
+    for (int64_t o = 0; o < p->n_outputs; n_before += p->buffers[p->output[o]].size, o++) {
+        const int64_t found = sum_of[o] - 1;
         const fg_across *a = found < 0 ? NULL : &plan->across[found];
         const int64_t size = p->buffers[p->output[o]].size, rows = a ? a->rows : 1;
         const int64_t step = a ? rows_of_piece(a, n_elements) : 1, row_size = a ? a->row_size : size;
         for (int64_t first = 0; first < rows; first += step) {
             const int64_t last = first + step < rows ? first + step : rows;
-            pass->pieces[pass->n_pieces++] =
-                (fg_piece){found, first, last, o, first * row_size, (last - first) * row_size, 0};
+            pass->pieces[pass->n_pieces++] = (fg_piece){
+                found, first, last, o, first * row_size, (last - first) * row_size, n_before + first * row_size, 0};
         }
     }
+    fg_free(sum_of);
     double sum = 0, all = 0;
     for (int64_t i = 0; i < pass->n_pieces; i++)
         all += cost_of_piece(pass, &pass->pieces[i]);
@@ -90,6 +100,8 @@ FG_CHECKED static fg_status cut_results(fg_pass *pass, fg_error *error) {
 static fg_status check(const fg_program *p, const fg_dataset *data, int64_t n_leaves, fg_error *error) {
     if (n_leaves < 0 || n_leaves >= p->n_inputs || data->n_rows < 1)
         return fg_fail(error, FG_INVALID_VALUE, "there are no rows, or the program has no share of a row");
+    if (data->n_rows > MOST_ROWS)
+        return fg_fail(error, FG_INVALID_VALUE, "%lld rows are more than can be", (long long)data->n_rows);
     for (int64_t i = 0; i < p->n_inputs; i++) {
         const fg_buffer *b = &p->buffers[p->input[i]];
         if (b->is_lane != (i >= n_leaves) || (i == n_leaves && b->size != 1) ||
@@ -107,8 +119,10 @@ static fg_status check(const fg_program *p, const fg_dataset *data, int64_t n_le
 FG_CHECKED static fg_status create_panels(fg_pass *pass, fg_error *error) {
     const fg_plan *plan = &pass->team.plan;
     int64_t bytes = 0;
-    for (int64_t i = 0; bytes >= 0 && i < plan->n_across; i++)
-        bytes = fg_across_room(plan, i) < 0 ? -1 : bytes + fg_across_room(plan, i) * pass->n_blocks;
+    for (int64_t i = 0; bytes >= 0 && i < plan->n_across; i++) {
+        const int64_t room = fg_across_room(plan, i);
+        bytes = room < 0 || bytes > MOST_ROWS ? -1 : bytes + room * pass->n_blocks;
+    }
     if (bytes < 0)
         return fg_fail(error, FG_OUT_OF_MEMORY, "the sums over rows need more memory than there is");
     pass->base = fg_alloc((size_t)pass->n_blocks, sizeof *pass->base);
@@ -128,7 +142,8 @@ FG_CHECKED static fg_status create_panels(fg_pass *pass, fg_error *error) {
 fg_status fg_pass_create(const fg_program *p, const fg_dataset *data, int64_t n_leaves, int64_t batch,
                          const void *const *leaves, void *const *result, fg_watch *watch, fg_pass *pass,
                          fg_error *error) {
-    *pass = (fg_pass){.program = p, .data = data, .n_leaves = n_leaves, .row_cost = p->cost};
+    *pass = (fg_pass){
+        .program = p, .kernels = fg_active_kernels(), .data = data, .n_leaves = n_leaves, .row_cost = p->cost};
 
     fg_status status = check(p, data, n_leaves, error);
     if (status)
@@ -160,6 +175,7 @@ void fg_pass_destroy(fg_pass *pass) {
     fg_free(pass->base);
     fg_free(pass->panels);
     fg_free(pass->room);
+    fg_free(pass->sums);
     fg_team_destroy(&pass->team);
     *pass = (fg_pass){0};
 }
@@ -192,8 +208,9 @@ static void fill(const fg_kernels *kernels, const fg_source *s, const fg_buffer 
     enum { STAGE = 16 << 10, AT_ONCE = 32 };
     char stage[STAGE] __attribute__((aligned(64)));
     const int64_t item = fg_item_size(b->dtype);
-    const int is_own = s->kind == (b->dtype == FG_FLOAT64 ? FG_DATA_FLOAT64 : FG_DATA_FLOAT32) && !s->offsets &&
-                       s->scale == 1 && s->shift == 0;
+    const int is_aligned = (((uintptr_t)s->data | (uintptr_t)s->row_stride) & (uintptr_t)(item - 1)) == 0;
+    const int is_own = is_aligned && s->kind == (b->dtype == FG_FLOAT64 ? FG_DATA_FLOAT64 : FG_DATA_FLOAT32) &&
+                       !s->offsets && s->scale == 1 && s->shift == 0;
     if (is_own && is_run && s->row_stride == b->size * item) {
         kernels->lanes_in[b->dtype](n, b->size, n_lanes, (const char *)s->data + rows[0] * s->row_stride, to);
         return;
@@ -213,9 +230,9 @@ static void fill(const fg_kernels *kernels, const fg_source *s, const fg_buffer 
 static void fill_shares(const fg_pass *pass, const fg_portion *portion, int dtype, int64_t n, const int64_t *rows,
                         void *to) {
     const double *weights = pass->data->weights;
-    const double unit = portion->total_weight != 0 ? 1 / portion->total_weight : 0;
+    const double total = portion->total_weight, unit = 1 / total;
     for (int64_t l = 0; l < n; l++) {
-        const double share = weights ? weights[rows[l]] * unit : unit;
+        const double share = !weights ? unit : total != 0 ? weights[rows[l]] / total : 0;
         if (dtype == FG_FLOAT64)
             ((double *)to)[l] = share;
         else
@@ -225,7 +242,7 @@ static void fill_shares(const fg_pass *pass, const fg_portion *portion, int dtyp
 
 static void run_block(const fg_pass *pass, const fg_portion *portion, int64_t block) {
     const fg_program *p = pass->program;
-    const fg_kernels *kernels = fg_active_kernels();
+    const fg_kernels *kernels = pass->kernels;
     void **base = pass->team.workspaces[block].base;
     const int64_t skip = block * pass->n_lanes, left = portion->n - skip;
     const int64_t n = left < pass->n_lanes ? left : pass->n_lanes;
@@ -250,10 +267,12 @@ static void run_block(const fg_pass *pass, const fg_portion *portion, int64_t bl
         fg_across_turn(plan, i, n, base, pass->panels[i * pass->n_blocks + block]);
 }
 
-void fg_pass_own_blocks(const fg_pass *pass, const fg_portion *portion, int worker, int n_workers) {
+void fg_pass_own_blocks(const fg_pass *pass, const fg_portion *portion, fg_crew *crew, int worker, fg_watch *watch) {
     const int64_t n_blocks = (portion->n + pass->n_lanes - 1) / pass->n_lanes;
-    for (int64_t block = worker * n_blocks / n_workers; block < (worker + 1) * n_blocks / n_workers; block++)
-        run_block(pass, portion, block);
+    const int64_t last = (worker + 1) * n_blocks / *crew->n_workers;
+    int64_t block = worker * n_blocks / *crew->n_workers;
+    while (!fg_crew_look(crew, worker, watch) && block < last) /* the watcher looks even when it has no block */
+        run_block(pass, portion, block++);
 }
 
 void fg_pass_piece(const fg_pass *pass, const fg_portion *portion, const fg_piece *piece, int accumulate) {
@@ -282,10 +301,38 @@ typedef struct {
     const fg_watch *watch;
 } round_of_all;
 
+fg_status fg_pass_sums(fg_pass *pass, fg_error *error) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < pass->n_pieces; i++)
+        n += pass->pieces[i].n;
+    pass->sums = fg_alloc((size_t)n, sizeof *pass->sums);
+    return pass->sums ? FG_OK : fg_fail(error, FG_OUT_OF_MEMORY, "no memory for %lld sums", (long long)n);
+}
+
+/* The rows of a round count with their weights as they are; the whole is divided in the end. */
+static void add_piece(const fg_pass *pass, const fg_portion *portion, const fg_piece *piece) {
+    const fg_buffer *out = &pass->program->buffers[pass->program->output[piece->output]];
+    char *at = pass->result[piece->output] + piece->start * fg_item_size(out->dtype);
+    double *sum = pass->sums + piece->place;
+    const int is_last = portion->start + portion->n >= pass->data->n_rows;
+    fg_pass_piece(pass, portion, piece, 0);
+    for (int64_t i = 0; piece->across >= 0 && i < piece->n; i++, at += fg_item_size(out->dtype)) {
+        double *wide = (void *)at;
+        float *narrow = (void *)at;
+        const double now = out->dtype == FG_FLOAT64 ? *wide : (double)*narrow;
+        sum[i] = portion->start > 0 ? sum[i] + now : now;
+        if (is_last && out->dtype == FG_FLOAT64)
+            *wide = sum[i] * portion->unit;
+        else if (is_last)
+            *narrow = (float)(sum[i] * portion->unit);
+    }
+}
+
 static void first_round(void *context) {
     const round_of_all *r = context;
     const int64_t n = r->pass->data->n_rows, most = fg_pass_rows(r->pass);
-    *r->portion = (fg_portion){.n = n < most ? n : most, .total_weight = fg_pass_weight(r->pass->data, NULL, 0, n)};
+    const double weight = fg_pass_weight(r->pass->data, NULL, 0, n);
+    *r->portion = (fg_portion){.n = n < most ? n : most, .total_weight = 1, .unit = weight != 0 ? 1 / weight : 0};
     fg_pass_uniform(r->pass);
 }
 
@@ -302,13 +349,11 @@ void fg_pass_all(const fg_pass *pass, fg_crew *crew, fg_portion *portion, fg_wat
     round_of_all r = {pass, portion, watch};
     fg_crew_meet(crew, first_round, &r);
     while (portion->n > 0) {
-        if (worker == 0 && crew->polls)
-            fg_watch_look(watch);
-        fg_pass_own_blocks(pass, portion, worker, *crew->n_workers);
+        fg_pass_own_blocks(pass, portion, crew, worker, watch);
         fg_crew_meet(crew, NULL, NULL);
         for (int64_t i = 0; i < pass->n_pieces; i++)
-            if (fg_pass_owns_piece(&pass->pieces[i], worker, *crew->n_workers))
-                fg_pass_piece(pass, portion, &pass->pieces[i], portion->start > 0);
+            if (fg_pass_owns_piece(&pass->pieces[i], worker, *crew->n_workers) && !fg_crew_look(crew, worker, watch))
+                add_piece(pass, portion, &pass->pieces[i]);
         fg_crew_meet(crew, next_round, &r);
     }
 }
@@ -327,12 +372,16 @@ static void work_on_total(void *context, int worker) {
 
 fg_status fg_total(const fg_program *program, int64_t n_leaves, const void *const *leaves, const fg_dataset *data,
                    void *const *outputs, fg_poll poll, void *poll_context, fg_error *error) {
-    total_run run = {.watch = {.poll = poll, .context = poll_context}, .crew = {.polls = 1}};
+    total_run run = {.watch = {.poll = poll, .context = poll_context}, .crew = {.polls = 1, .between = 1}};
     run.crew.n_workers = &run.watch.n_workers;
     fg_status status =
         fg_pass_create(program, data, n_leaves, data->n_rows, leaves, outputs, &run.watch, &run.pass, error);
-    if (status)
+    if (!status)
+        status = fg_pass_sums(&run.pass, error);
+    if (status) {
+        fg_pass_destroy(&run.pass);
         return status;
+    }
     fg_parallel(fg_workers_for(run.pass.row_cost * (double)data->n_rows, run.pass.n_blocks), work_on_total, &run,
                 &run.watch);
     fg_pass_destroy(&run.pass);

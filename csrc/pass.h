@@ -10,11 +10,13 @@
 typedef struct {
     int64_t across, first, last;
     int64_t output, start, n; /* the elements of the output that they are */
+    int64_t place;            /* of the first one among those of all outputs */
     double before;            /* share of all work that comes before its middle */
 } fg_piece;
 
 typedef struct {
     const fg_program *program;
+    const fg_kernels *kernels;
     const fg_dataset *data;
     int64_t n_leaves, n_lanes, n_blocks; /* blocks that are held at once */
     fg_team team;                        /* a workspace each */
@@ -23,6 +25,7 @@ typedef struct {
     char **result;                       /* where each output goes */
     fg_piece *pieces;
     int64_t n_pieces;
+    double *sums;    /* of all outputs, or NULL: see fg_pass_sums */
     double row_cost; /* nanoseconds, roughly */
 } fg_pass;
 
@@ -33,6 +36,7 @@ typedef struct {
     int64_t place;       /* of the first one in the minibatch */
     double total_weight; /* of the minibatch; without weights its rows */
     uint64_t key;        /* of its noise */
+    double unit;         /* of fg_pass_all: what its sums are multiplied by in the end */
 } fg_portion;
 
 /* For minibatches of `batch` rows. `result` are the outputs' places; leaves and results are read in the order of the
@@ -48,14 +52,17 @@ void fg_pass_read(fg_pass *pass, const char *parameters);
 void fg_pass_uniform(const fg_pass *pass);
 /* Rows of one round. */
 static inline int64_t fg_pass_rows(const fg_pass *pass) { return pass->n_lanes * pass->n_blocks; }
-/* Fills the blocks of a round that are this worker's with their rows, and runs the program's instructions on lanes. */
-void fg_pass_own_blocks(const fg_pass *pass, const fg_portion *portion, int worker, int n_workers);
+/* Fills the blocks of a round that are this worker's with their rows, and runs the program's instructions on lanes; not
+ * all of them when the call is cancelled. */
+void fg_pass_own_blocks(const fg_pass *pass, const fg_portion *portion, fg_crew *crew, int worker, fg_watch *watch);
 static inline int fg_pass_owns_piece(const fg_piece *piece, int worker, int n_workers) {
     return (int)(piece->before * n_workers) == worker;
 }
 /* Sums a piece over the blocks, on top of what is there when `accumulate`. */
 void fg_pass_piece(const fg_pass *pass, const fg_portion *portion, const fg_piece *piece, int accumulate);
 
+/* Room for the sums of fg_pass_all: many rows are added up in float64 whatever the outputs are. */
+FG_CHECKED fg_status fg_pass_sums(fg_pass *pass, fg_error *error);
 /* The whole of the data, by every worker of a crew; `portion` is shared by them and its key is 0. */
 void fg_pass_all(const fg_pass *pass, fg_crew *crew, fg_portion *portion, fg_watch *watch, int worker);
 /* The sum of n weights, or n without them. */

@@ -129,6 +129,12 @@ void fg_parallel(int n, fg_task task, void *context, fg_watch *watch) {
     pthread_mutex_unlock(&pool.mutex);
 }
 
+int fg_crew_look(fg_crew *crew, int worker, fg_watch *watch) {
+    if (worker == 0 && crew->polls && crew->n_asked++ % crew->between == 0)
+        fg_watch_look(watch);
+    return atomic_load_explicit(&watch->cancelled, memory_order_relaxed);
+}
+
 static void rest(void) {
 #if defined(__x86_64__)
     __builtin_ia32_pause();

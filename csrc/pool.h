@@ -23,18 +23,21 @@ void fg_watch_look(fg_watch *watch);
 
 /* Runs task(context, w) for worker numbers 0 to n - 1 at the same time, 0 on the calling thread, and returns when
  * all have ended. While others still run, the caller looks at `watch` (NULL for none) every 10 ms. When the pool is
- * in use by another thread, or a thread cannot be started, fewer workers run: a task draws its work from a shared
- * queue and never counts on its colleagues. */
+ * in use by another thread, or a thread cannot be started, fewer workers run, watch->n_workers of them: a task draws
+ * its work from a shared queue, or asks how many they are. */
 void fg_parallel(int n, fg_task task, void *context, fg_watch *watch);
 
 /* Workers that go through phases together. Who does what is fixed, so that data stays in a worker's cache. */
 typedef struct {
     const int *n_workers;
-    int polls; /* whether its worker 0 is the thread that made the call */
+    int polls;                 /* whether its worker 0 is the thread that made the call */
+    unsigned n_asked, between; /* it looks at the watch once in so many times */
     _Atomic int n_waiting;
     _Atomic unsigned n_meetings;
 } fg_crew;
 
+/* Looks at the watch, if that is this worker's to do; whether the call is cancelled. */
+int fg_crew_look(fg_crew *crew, int worker, fg_watch *watch);
 /* Waits for all workers; the last one to come runs `alone` (NULL for nothing) before any goes on. */
 void fg_crew_meet(fg_crew *crew, void (*alone)(void *), void *context);
 

@@ -34,13 +34,12 @@ typedef struct {
     double *sum; /* of a piece: its penalty, then the squares of its gradient */
     number loss, validation[2];
     /* the member at work */
-    int64_t member, epoch, n_rows, start, n;
+    int64_t member, epoch, n_rows, batch, start, n;
     fg_portion portion, evaluated;
     char *parameters, *state[FG_MAX_STATES];
     number c[FG_MAX_COEFFICIENTS], shrink, clipped;
     double total_weight, loss_sum, weight_sum, penalty;
     double started;
-    int64_t n_steps, steps_between_looks; /* looking at the clock costs as much as some steps do */
     int has_member, goes_on, is_under_way, is_last_round;
 } training_run;
 
@@ -132,8 +131,10 @@ static void shuffle(training_run *r) {
     const int64_t *rows = t->rows ? t->rows + r->member * r->n_rows : NULL, n = r->n_rows;
     if (!r->order)
         return;
-    for (int64_t i = 0; i < n; i++)
-        r->order[i] = rows ? rows[i] : i;
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t row = rows ? rows[i] : i;
+        r->order[i] = row >= 0 && row < t->data.n_rows ? row : 0; /* the caller may have changed them meanwhile */
+    }
     const uint64_t key = fg_stream(t->seeds[r->member], (uint64_t)t->epochs[r->member]);
     for (int64_t i = n - 1; t->shuffle && i > 0; i--) {
         const int64_t j = (int64_t)fg_random_below(key, (uint64_t)i, (uint64_t)i + 1), other = r->order[j];
@@ -164,14 +165,12 @@ static void set_round(training_run *r, int64_t place) {
     r->portion.place = place;
     r->portion.n = left < most ? left : most;
     r->is_last_round = left <= most;
-    if (r->is_last_round)
-        set_coefficients(r);
 }
 
 static void begin_step(training_run *r) {
     const fg_training *t = r->t;
     const int64_t left = r->n_rows - r->start;
-    r->n = left < t->batch_size ? left : t->batch_size;
+    r->n = left < r->batch ? left : r->batch;
     set_round(r, 0);
     r->portion.total_weight = fg_pass_weight(&t->data, r->portion.rows, r->start, r->n);
     r->portion.key = fg_stream(~t->seeds[r->member], (uint64_t)t->steps[r->member]);
@@ -234,15 +233,21 @@ static void find_factor(void *context) {
     r->clipped = number_of(r, factor < 1 ? factor : 1);
 }
 
+/* A step that is cancelled before its pieces are updated has not begun. */
+static void end_blocks(void *context) {
+    training_run *r = context;
+    if (is_cancelled(r))
+        r->is_under_way = 0;
+    else if (r->is_last_round)
+        set_coefficients(r);
+}
+
 /* After the pieces of a round: the next round, the next step, or the end of the epoch. */
 static void end_round(void *context) {
     training_run *r = context;
     const fg_training *t = r->t;
     if (!r->is_last_round) {
-        if (is_cancelled(r)) /* nothing was updated yet: as if the step had not begun */
-            r->is_under_way = 0;
-        else
-            set_round(r, r->portion.place + r->portion.n);
+        set_round(r, r->portion.place + r->portion.n);
         return;
     }
     if (r->size <= WHOLE && t->clip_norm <= 0)
@@ -250,7 +255,7 @@ static void end_round(void *context) {
     double loss = value_of(r, &r->loss);
     for (int64_t i = 0; i < r->pass.n_pieces; i++)
         loss += r->pass.pieces[i].output > 0 ? r->sum[2 * i] : 0;
-    const int64_t step = r->epoch * ((r->n_rows + t->batch_size - 1) / t->batch_size) + r->start / t->batch_size;
+    const int64_t step = r->epoch * ((r->n_rows + r->batch - 1) / r->batch) + r->start / r->batch;
     if (t->step_loss)
         t->step_loss[step * t->members + r->member] = loss;
     t->steps[r->member]++;
@@ -273,20 +278,23 @@ static void end_epoch(void *context) {
         return;
     number largest; /* a finite loss may have a gradient that is not */
     r->kernels->largest[r->dtype](r->size, 1, r->parameters, &largest);
-    if (!isfinite(value_of(r, &largest)) && t->outcome[m] == FG_RUNNING)
-        go_back(r);
+    const int is_evaluated = t->evaluation && t->outcome[m] == FG_RUNNING;
     const double loss = r->weight_sum > 0 ? r->loss_sum / r->weight_sum : r->loss_sum;
-    const double value = t->evaluation ? value_of(r, &r->validation[0]) : (double)NAN;
-    const double score = t->evaluation && t->evaluation->n_outputs > 1 ? value_of(r, &r->validation[1]) : (double)NAN;
-    t->loss[place] = loss;
+    const double value = is_evaluated ? value_of(r, &r->validation[0]) : (double)NAN;
+    const double score = is_evaluated && t->evaluation->n_outputs > 1 ? value_of(r, &r->validation[1]) : (double)NAN;
+    const double watched = t->monitor == FG_MONITOR_LOSS ? loss : t->monitor == FG_MONITOR_VALIDATION ? value : -score;
+    if (t->outcome[m] == FG_RUNNING && (!isfinite(value_of(r, &largest)) || !isfinite(watched)))
+        go_back(r);
+    if (t->loss)
+        t->loss[place] = loss;
     if (t->validation_loss)
         t->validation_loss[place] = value;
     if (t->score)
         t->score[place] = score;
-    t->seconds[place] = fg_clock() - r->started;
+    if (t->seconds)
+        t->seconds[place] = fg_clock() - r->started;
     t->epochs[m]++;
     r->epoch++;
-    const double watched = t->monitor == FG_MONITOR_LOSS ? loss : t->monitor == FG_MONITOR_VALIDATION ? value : -score;
     t->stale[m] = watched < t->best_value[m] - t->min_delta ? 0 : t->stale[m] + 1;
     if (watched < t->best_value[m] && t->outcome[m] == FG_RUNNING) {
         t->best_value[m] = watched;
@@ -313,10 +321,10 @@ static void train_members(training_run *r, int worker) {
             return;
         while (r->goes_on) {
             while (r->is_under_way) {
-                if (worker == 0 && crew->polls && r->n_steps++ % r->steps_between_looks == 0)
-                    fg_watch_look(r->watch);
-                fg_pass_own_blocks(&r->pass, &r->portion, worker, n_workers);
-                fg_crew_meet(crew, NULL, NULL);
+                fg_pass_own_blocks(&r->pass, &r->portion, crew, worker, r->watch);
+                fg_crew_meet(crew, end_blocks, r);
+                if (!r->is_under_way)
+                    break;
                 for (int64_t i = 0; i < r->pass.n_pieces; i++)
                     if (fg_pass_owns_piece(&r->pass.pieces[i], worker, n_workers))
                         sum_piece(r, i);
@@ -328,7 +336,7 @@ static void train_members(training_run *r, int worker) {
                 }
                 fg_crew_meet(crew, end_round, r);
             }
-            if (r->t->evaluation)
+            if (r->t->evaluation && r->t->outcome[r->member] == FG_RUNNING)
                 fg_pass_all(&r->evaluation, crew, &r->evaluated, r->watch, worker);
             fg_crew_meet(crew, end_epoch, r);
         }
@@ -366,12 +374,15 @@ FG_CHECKED static fg_status check(const fg_training *t, fg_error *error) {
         if (out->dtype != dtype || in->dtype != dtype || (i && out->size != in->size))
             return fg_fail(error, FG_INVALID_VALUE, "output %d is not like its leaf", (int)i);
     }
+    for (int64_t m = 0; m < t->members; m++)
+        if (t->steps[m] < 0 || t->epochs[m] < 0)
+            return fg_fail(error, FG_INVALID_VALUE, "steps and epochs must not be negative");
     for (int64_t i = 0; t->rows && i < t->members * t->n_member_rows; i++)
         if (t->rows[i] < 0 || t->rows[i] >= t->data.n_rows)
             return fg_fail(error, FG_INVALID_VALUE, "there is no row %lld", (long long)t->rows[i]);
     const fg_program *e = t->evaluation;
-    if (e && (e->n_outputs > 2 || e->n_inputs <= t->n_leaves || e->buffers[e->output[0]].dtype != dtype ||
-              e->buffers[e->output[e->n_outputs - 1]].dtype != dtype))
+    if (e && (e->n_outputs < 1 || e->n_outputs > 2 || e->n_inputs <= t->n_leaves ||
+              e->buffers[e->output[0]].dtype != dtype || e->buffers[e->output[e->n_outputs - 1]].dtype != dtype))
         return fg_fail(error, FG_INVALID_VALUE, "the evaluation gives other things than a loss and a score");
     for (int64_t i = 0; e && i < e->n_inputs && i < t->n_leaves; i++)
         if (e->buffers[e->input[i]].size != p->buffers[p->input[i]].size || e->buffers[e->input[i]].dtype != dtype)
@@ -400,6 +411,7 @@ FG_CHECKED static fg_status create_run(const fg_training *t, training_run *r, fg
     r->dtype = p->buffers[p->input[0]].dtype;
     r->item = fg_item_size(r->dtype);
     r->n_rows = t->rows ? t->n_member_rows : t->data.n_rows;
+    r->batch = t->batch_size < r->n_rows ? t->batch_size : r->n_rows;
     r->started = fg_clock();
     r->leaf = fg_alloc((size_t)t->n_leaves + 1, sizeof *r->leaf);
     if (!r->leaf)
@@ -421,8 +433,7 @@ FG_CHECKED static fg_status create_run(const fg_training *t, training_run *r, fg
     }
     if (!status) {
         results[0] = &r->loss;
-        const int64_t batch = t->batch_size < r->n_rows ? t->batch_size : r->n_rows;
-        status = fg_pass_create(p, &t->data, t->n_leaves, batch, leaves, results, r->watch, &r->pass, error);
+        status = fg_pass_create(p, &t->data, t->n_leaves, r->batch, leaves, results, r->watch, &r->pass, error);
     }
     if (!status && t->evaluation)
         status = fg_pass_create(t->evaluation, &t->evaluation_data, t->n_leaves, t->evaluation_data.n_rows, leaves,
@@ -432,8 +443,10 @@ FG_CHECKED static fg_status create_run(const fg_training *t, training_run *r, fg
         if (!r->sum)
             status = fg_fail(error, FG_OUT_OF_MEMORY, "no memory for %lld pieces", (long long)r->pass.n_pieces);
     }
-    const double step = r->pass.row_cost * (double)(r->n_rows < t->batch_size ? r->n_rows : t->batch_size);
-    r->steps_between_looks = step < 10000 ? 16 : 1;
+    if (!status && t->evaluation)
+        status = fg_pass_sums(&r->evaluation, error);
+    if (!status && r->pass.row_cost * (double)r->batch < 10000)
+        r->crew.between = 16; /* looking at the clock costs as much as some steps do */
     fg_free(leaves);
     fg_free(results);
     return status;
@@ -447,7 +460,6 @@ fg_status fg_train(const fg_training *t, fg_poll poll, void *poll_context, fg_er
     if (status)
         return status;
     training_call call = {.n_runs = 1, .watch = {.poll = poll, .context = poll_context}};
-    const int64_t batch = t->batch_size < t->data.n_rows ? t->batch_size : t->data.n_rows;
     int n_workers = fg_get_num_threads();
     if (t->members >= n_workers)
         call.n_runs = n_workers;
@@ -459,11 +471,12 @@ fg_status fg_train(const fg_training *t, fg_poll poll, void *poll_context, fg_er
         call.runs[i].queue = &call.queue;
         call.runs[i].crew.n_workers = call.n_runs > 1 ? &alone : &call.watch.n_workers;
         call.runs[i].crew.polls = i == 0;
+        call.runs[i].crew.between = 1;
         status = create_run(t, &call.runs[i], error);
     }
     if (!status && call.n_runs == 1) {
         const training_run *r = &call.runs[0];
-        const double step = r->pass.row_cost * (double)batch + a_parameter * (double)r->size;
+        const double step = r->pass.row_cost * (double)r->batch + a_parameter * (double)r->size;
         const double worth = step / worth_a_worker;
         n_workers = worth < n_workers ? worth < 1 ? 1 : (int)worth : n_workers;
     }

@@ -294,8 +294,11 @@ static fg_status verify_plain(const fg_program *p, fg_instruction *in, int64_t n
             REFUSE("instruction %lld: the operands differ in kind or overlap", n);
         return FG_OK;
     }
-    if (empty)
+    if (empty) { /* nothing is read; sums over lanes are bound all the same */
+        for (int i = 1; is_across && i <= arity; i++)
+            in->operand[i] = (fg_operand){.buffer = in->operand[i].buffer};
         return FG_OK;
+    }
     if (n_reduced && in->shape[in->n_dims - 1] == 0) /* no term is read: the operands stay where their buffers start */
         for (; first_read <= arity && first_read < 3; first_read++)
             in->operand[first_read] = (fg_operand){.buffer = in->operand[first_read].buffer};

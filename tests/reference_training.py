@@ -271,15 +271,15 @@ def train(
                 step_loss[number * len(batches) + i, m] = values[-1]
             if state.outcome[m] != RUNNING:
                 break
-        if not np.all(np.isfinite(parameters[m])):
-            stop(m)
         state.epochs[m] += 1
         loss[number, m] = np.dot(values, counts) / np.sum(counts) if np.any(counts) else 0.0
         watched = [loss[number, m], np.nan, np.nan]
-        if evaluation is not None:
+        if evaluation is not None and state.outcome[m] == RUNNING:
             leaves = program.split(parameters[m])
             found = total(evaluation, leaves, evaluation_sources, n_evaluation_rows, evaluation_weights)
             watched[1 : 1 + len(found)] = [float(x[0]) for x in found]
+        if not (np.all(np.isfinite(parameters[m])) and np.isfinite(watched[monitor])):
+            stop(m)
         if validation_loss is not None:
             validation_loss[number, m] = watched[VALIDATION]
         if score is not None:

@@ -484,6 +484,24 @@ def test_one_member_still_has_an_axis():
 # ---- as an object
 
 
+def test_what_a_network_is_does_not_change():
+    net = fg.MLP([2, 3, 1])
+    for name in ("activation", "output", "init", "dtype", "members"):
+        with pytest.raises(AttributeError, match=f"{name} of a network does not change: make a new MLP"):
+            setattr(net, name, "tanh")
+    net.parameters.flags.writeable = False
+    with pytest.raises(ValueError, match="parameters is read-only"):
+        net.fit(np.zeros((4, 2)), np.zeros((4, 1)))
+    with pytest.raises(fg.ShapeError, match="weights has 1 arrays, but the network has 2 layers"):
+        net.weights = 3
+
+
+def test_members_from_a_random_state():
+    first, second = (fg.MLP([2, 3, 1], rng=np.random.RandomState(4), members=2) for _ in range(2))
+    assert_same_bits(first.parameters, second.parameters)
+    assert not np.array_equal(*first.parameters)
+
+
 def test_repr():
     assert repr(mlp()) == "MLP([4, 6, 5, 3], activation='relu', output='identity', dtype='float64')"
     net = mlp(activation=["relu", fifth], output="softmax", dtype="float32", members=2)
@@ -596,7 +614,7 @@ def test_class_weights_are_sample_weights():
         a.fit(X, y, loss="cross_entropy", class_weight={0: 1.0, 1: 5.0, 2: 0.5}, epochs=2)
         b.fit(X, y, loss="cross_entropy", sample_weight=weights, epochs=2)
         assert_same_bits(a.parameters, b.parameters)
-    with pytest.raises(ValueError, match="class_weight needs one class"):
+    with pytest.raises(ValueError, match="class_weight is for classes, but the loss has none"):
         mlp().fit(X, X[:, :3], class_weight="balanced")
 
 

@@ -47,12 +47,17 @@ cdef class _Dataset:
     def __cinit__(self, Program program, int64_t n_leaves, list sources, int64_t n_rows, np.ndarray weights):
         cdef int64_t i
         cdef Source source
+        if n_leaves < 0 or n_leaves >= program.n_inputs:
+            raise ValueError(f"the program has no {n_leaves} leaves")
+        sources = list(sources)  # the caller's may change while the call runs
         self.sources = <fg_source *>malloc((len(sources) + 1) * sizeof(fg_source))
         if self.sources == NULL:
             raise MemoryError
         if n_leaves + 1 + len(sources) != program.n_inputs:
             raise ValueError(f"the program reads {program.n_inputs - n_leaves - 1} sources, got {len(sources)}")
         for i in range(len(sources)):
+            if not isinstance(sources[i], Source):
+                raise TypeError(f"source {i} is {type(sources[i]).__name__}")
             source = sources[i]
             if source.array is not None and (
                     source.n_rows != n_rows
@@ -71,7 +76,7 @@ cdef class _Dataset:
         free(self.sources)
 
 
-def total(Program program, list leaves, list sources, int64_t n_rows, np.ndarray weights=None, report=None):
+def total(Program program not None, list leaves not None, list sources not None, int64_t n_rows, np.ndarray weights=None, report=None):
     """The outputs of a program summed over all rows; the share of a row is its weight as a part of all.
 
     Parameters
@@ -162,8 +167,11 @@ cdef void *_writable(np.ndarray array, np.dtype dtype, int64_t size) except? NUL
     return np.PyArray_DATA(array)
 
 
+cdef int64_t _MOST_EPOCHS = 2**40
+
+
 def train(
-    Program program, np.ndarray parameters, list sources, int64_t n_rows, *, state, int n_leaves, int update,
+    Program program not None, np.ndarray parameters not None, list sources not None, int64_t n_rows, *, state, int n_leaves, int update,
     np.ndarray settings, np.ndarray learning_rate, np.ndarray seeds, int64_t batch_size, int64_t n_epochs,
     np.ndarray loss, np.ndarray seconds, np.ndarray rows=None, np.ndarray weights=None, bint shuffle=True,
     np.ndarray schedule=None, double weight_decay=0, double clip_value=0, double clip_norm=0,
@@ -186,14 +194,21 @@ def train(
     state : TrainingState
         Changed in place.
     """
-    cdef int64_t members = parameters.shape[0], size = parameters.shape[1], n_history = n_epochs * members
-    cdef _Dataset data = _Dataset(program, n_leaves, sources, n_rows, weights), checked
+    cdef int64_t members, size, n_history
+    cdef _Dataset data, checked
     cdef _Watch watch = _Watch()
     cdef np.dtype integers = np.dtype(np.int64)
     cdef fg_training t
     cdef fg_error error
     cdef fg_status status
     cdef int i
+    if parameters.ndim != 2 or n_leaves < 1 or n_epochs < 0 or batch_size < 1:
+        raise ValueError("parameters must have 2 dimensions; leaves, epochs and rows of a minibatch are counted")
+    members, size = parameters.shape[0], parameters.shape[1]
+    if n_epochs > _MOST_EPOCHS // max(members, 1):
+        raise ValueError(f"{n_epochs} epochs are more than can be")
+    n_history = n_epochs * members
+    data = _Dataset(program, n_leaves, sources, n_rows, weights)
     dtype = _dtype(fg_program_input_dtype(program.program, 0))
     t.program = program.program
     t.data = data.data
@@ -225,6 +240,10 @@ def train(
     if penalties is not None:
         _check_array(penalties, _FLOAT64, 2 * n_leaves, False)
         t.penalties = <const double *>np.PyArray_DATA(penalties)
+    for required in (state.moments, state.running, state.steps, state.epochs, state.outcome, state.best, state.best_value,
+                     state.best_epoch, state.stale, seeds, settings, learning_rate):
+        if required is None:
+            raise ValueError("an array of the state or of the settings is missing")
     _check_array(state.moments, dtype, fg_update_n_states(update) * members * size, True)
     _check_array(state.running, _FLOAT64, 3 * members, True)
     for i in range(3):
@@ -241,6 +260,8 @@ def train(
     t.stale = <int64_t *>_writable(state.stale, integers, members)
     t.evaluation = NULL
     if evaluation is not None:
+        if evaluation_sources is None:
+            raise ValueError("evaluation_sources are missing")
         checked = _Dataset(evaluation, n_leaves, evaluation_sources, n_evaluation_rows, evaluation_weights)
         t.evaluation = evaluation.program
         t.evaluation_data = checked.data
@@ -250,7 +271,11 @@ def train(
     t.validation_loss = <double *>_writable(validation_loss, _FLOAT64, n_history)
     t.score = <double *>_writable(score, _FLOAT64, n_history)
     own_rows = n_rows if rows is None else t.n_member_rows
-    t.step_loss = <double *>_writable(step_loss, _FLOAT64, n_history * -(-own_rows // max(batch_size, 1)))
+    if step_loss is not None:
+        n_steps = int(n_history) * -(-int(own_rows) // int(batch_size))
+        if step_loss.size != n_steps:
+            raise ValueError(f"step_loss must have {n_steps} elements")
+    t.step_loss = <double *>_writable(step_loss, _FLOAT64, 0 if step_loss is None else step_loss.size)
     watch.report = report
     with nogil:
         status = fg_train(&t, _poll, <void *>watch, &error)

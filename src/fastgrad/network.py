@@ -7,8 +7,9 @@ plain NumPy, layer by layer, for those who learn and as a check of what is compi
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from ._dense.initializers import draw_weights, initializer
 from ._dense.layers import dtype_of, layers_of, members_of, one_each
 from ._dense.losses import Loss, loss_of, rows_of_targets
 from ._dense.objective import bootstrapped, dropout_rates, make_rows, make_task, paired, validated
-from ._dense.settings import generator
+from ._dense.settings import generator, spawn
 from ._dense.sources import Data, rows_of
 from ._dense.training import Exclusive, Programs, Task, TrainSettings, compile_task, total, train
 from .errors import ShapeError
@@ -32,6 +33,7 @@ from .functions import grad, vmap
 from .transform import Transform
 
 MOST_MADE = 32  # transforms and programs that a network remembers
+_FIXED = frozenset(["activation", "output", "init", "dtype", "members"])
 
 
 class MLP:
@@ -65,7 +67,8 @@ class MLP:
     ----------
     parameters : array of shape (P,) or (members, P)
         Everything that is trained; W and b of the first layer, then of the next. What is written into it, or into
-        the views below, the network uses at once.
+        the views below, the network uses at once. A transform of the network, such as ``fg.jacobian(net)``, counts them
+        as constants, as they were when it was first called: make it anew after training.
     weights, biases : tuples of arrays
         Of every layer, shape ``(n_in, n_out)`` and ``(n_out,)``: views of `parameters`.
 
@@ -92,17 +95,27 @@ class MLP:
         self._layers = layers_of(sizes, activation, output)
         self.dtype = dtype_of(dtype)
         self.members = members_of(members)
-        self.activation, self.output, self.init = activation, output, init
+        self.activation = list(activation) if isinstance(activation, (list, tuple)) else activation
+        self.output, self.init = output, init
         inits = one_each(init, len(self._activations), "init", "layers")
         self._rng = generator(rng)
         self._parameters = np.zeros((self.members or 1, self._layers.n_parameters), self.dtype)
-        rngs = [self._rng] if self.members is None else self._rng.spawn(self.members)
+        rngs = [self._rng] if self.members is None else spawn(self._rng, self.members)
         for vector, own in zip(self._parameters, rngs, strict=True):
             for (W, _), a, how in zip(self._layers.split(vector), self._activations, inits, strict=True):
                 W[...] = draw_weights(initializer(how, a.name), W.shape, own)
         if self.members is None:
             self._parameters = self._parameters[0]
         self._make_programs()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _FIXED and name in vars(self):
+            raise AttributeError(f"{name} of a network does not change: make a new MLP")
+        super().__setattr__(name, value)
+
+    def __copy__(self) -> MLP:
+        """As `copy.deepcopy`: two networks never train the same parameters."""
+        return copy.deepcopy(self)
 
     def _make_programs(self) -> None:
         """What is compiled when it is first called, and made again rather than pickled."""
@@ -153,7 +166,7 @@ class MLP:
         self._assign_all("biases", self.biases, values)
 
     def _assign_all(self, name: str, targets: Sequence[np.ndarray], values: Any) -> None:
-        values = list(values)
+        values = list(values) if isinstance(values, Iterable) else [values]
         if len(values) != len(targets):
             raise ShapeError(f"{name} has {len(values)} arrays, but the network has {len(targets)} layers")
         arrays = [as_floats(value, f"{name}[{i}]") for i, value in enumerate(values)]
@@ -175,8 +188,8 @@ class MLP:
         Parameters
         ----------
         X : array_like of shape (n, n_in) or (n_in,)
-            Rows, or one row. In a function that fastgrad traces a traced array, where the parameters count as
-            constants.
+            Rows, or one row. In a function that fastgrad traces a traced array; the parameters then count as constants,
+            as they are when the function is traced.
 
         Returns
         -------
@@ -402,7 +415,7 @@ class MLP:
         dropout : float or sequence of float, optional
             The share of units that a step drops, the same for all hidden layers or one each.
         sample_weight : (n,) array_like, optional
-            What each row counts in the mean.
+            What each row counts in the mean over its minibatch.
         class_weight : dict or "balanced", optional
             What the rows of a class count; ``"balanced"`` gives all classes the same weight.
         scale : float or (float, float), optional

@@ -118,6 +118,15 @@ def test_weights_that_are_refused(weights, message):
 # ---- classes
 
 
+@pytest.mark.parametrize("factor", [1e-306, 1e306])
+def test_extreme_weights_count_in_proportion(factor):
+    plain = np.array([1.0, 2.0, 0.0, 5.0])
+    weights = make_data({"X": np.zeros((4, 2))}, weights=factor * plain).weights
+    assert 0.1 < weights.max() < 10
+    np.testing.assert_allclose(weights / weights[0], plain, rtol=1e-15)
+    np.testing.assert_array_equal(make_data({"X": np.zeros((4, 2))}, weights=plain).weights, plain)
+
+
 def test_class_weights():
     labels = np.array(["a", "b", "b", "b"])
     np.testing.assert_allclose(class_weights("balanced", labels, 4), [2, 2 / 3, 2 / 3, 2 / 3])
@@ -128,6 +137,10 @@ def test_class_weights():
         class_weights({"c": 1.0}, labels, 4)
     with pytest.raises(ValueError, match="class_weight must be a dict of weights by class, or 'balanced'"):
         class_weights("equal", labels, 4)
+    with pytest.raises(TypeError, match="class_weight has dtype"):
+        class_weights({"a": "much"}, labels, 4)
+    with pytest.raises(ValueError, match="class_weight is for classes, but the loss has none"):
+        class_weights("balanced", None, 4)
     with pytest.raises(fg.ShapeError, match="class_weight needs one class for each of the 4 rows"):
         class_weights("balanced", np.zeros((4, 2)), 4)
     with pytest.raises(ValueError, match="class_weight must be finite and not negative, got -1"):

@@ -4,6 +4,7 @@ import dataclasses
 import pickle
 import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -347,6 +348,20 @@ def test_a_gradient_that_is_infinite_stops_too():
         assert x[0] == 0.0
 
 
+def test_validation_that_is_not_finite_stops_where_it_is_watched():
+    data = examples(50)
+    other = examples(10)
+    other.sources[0].array[3] = np.inf
+    data = dataclasses.replace(data, validation=other)
+    x, history = run(logistic_task(), data, optimizer="gd", epochs=4)
+    assert history.status == 2
+    assert history.n_epochs == 1
+    assert_same_bits(x, 0.1 * np.arange(4))
+    x, history = run(logistic_task(), data, optimizer="gd", epochs=4, monitor="loss")
+    assert history.status == 1
+    assert np.all(np.isfinite(x))
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
 def test_bad_data_are_named(optimizer):
     data = examples()
@@ -407,6 +422,21 @@ def test_ctrl_c_leaves_parameters_that_can_be_trained_on(optimizer):
     assert train(task, parameters, data, TrainSettings(epochs=1)).success
 
 
+def test_ctrl_c_is_seen_within_one_large_step():
+    def loss(leaves, rows, noise):
+        return np.mean(np.sin(leaves[0] @ rows[0])) ** 2
+
+    task = Task(loss, None, [(300, 300)], [False], [], np.dtype(np.float64))
+    data = make_data({"rows": np.broadcast_to(np.ones(300), (200_000, 300))})
+    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+    began = time.perf_counter()
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        train(task, np.zeros(90_000), data, TrainSettings(epochs=9, batch_size=None))
+    timer.join()
+    assert time.perf_counter() - began < 2.5
+
+
 def test_no_epochs():
     x, history = run(logistic_task(), examples(), epochs=0)
     assert_same_bits(x, 0.1 * np.arange(4))
@@ -436,7 +466,7 @@ def test_parameters_are_trained_in_place_or_refused():
             train(logistic_task(), parameters, examples(), TrainSettings())
     frozen = np.zeros(4)
     frozen.flags.writeable = False
-    with pytest.raises(ValueError, match="parameters must be a contiguous array"):
+    with pytest.raises(ValueError, match="parameters is read-only"):
         train(logistic_task(), frozen, examples(), TrainSettings())
 
 

@@ -4,7 +4,7 @@
 #include "check.h"
 #include "random.h"
 
-enum { D = 70, ROWS = 700, MEMBERS = 3, BATCH = 128, EPOCHS = 4, STEPS = (ROWS + BATCH - 1) / BATCH, P = D * D + D };
+enum { D = 200, ROWS = 700, MEMBERS = 3, BATCH = 128, EPOCHS = 4, STEPS = (ROWS + BATCH - 1) / BATCH, P = D * D + D };
 
 typedef struct {
     fg_program *p;
@@ -325,6 +325,9 @@ static void wrong_arguments_are_refused(void) {
     REFUSED(q->t.n_leaves = 1);
     REFUSED(q->t.n_leaves = 3);
     REFUSED(q->t.data.n_rows = 0);
+    REFUSED((q->t.shuffle = 0, q->t.data.n_rows = INT64_C(1) << 60));
+    REFUSED(q->steps[1] = -1);
+    q->steps[1] = 0;
     REFUSED(q->t.evaluation = q->p);
     REFUSED(q->t.monitor = FG_MONITOR_VALIDATION);
     REFUSED((q->t.rows = rows, q->t.n_member_rows = 1));

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from drawing import Case, held, ribbon, texts
 
+import fastgrad as fg
 from fastgrad import plot
 
 
@@ -119,6 +120,11 @@ def test_epochs_after_the_end_are_left_out():
     assert discs(ax) == {}
     one = SimpleNamespace(loss=np.array([0.5]), validation_loss=None, score=None, epoch=0)
     assert plot.history(one).lines[0].get_marker() == "."
+
+
+def test_a_training_of_no_epochs():
+    with pytest.raises(ValueError, match="hist holds no finite loss: there is nothing to draw"):
+        plot.history(fg.MLP([2, 1]).fit(np.zeros((3, 2)), np.zeros((3, 1)), epochs=0))
 
 
 @pytest.mark.parametrize(

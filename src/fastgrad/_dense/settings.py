@@ -24,6 +24,14 @@ def generator(rng: Any) -> np.random.Generator:
         raise type(error)(f"rng must be a seed, a Generator or None, got {rng!r}: {error}") from error
 
 
+def spawn(rng: np.random.Generator, n: int) -> list[np.random.Generator]:
+    """n independent generators; also of one that was made of a RandomState, which cannot spawn."""
+    try:
+        return rng.spawn(n)
+    except TypeError:
+        return [np.random.default_rng(seed) for seed in rng.integers(2**63, size=n)]
+
+
 @dataclass(frozen=True)
 class TrainSettings:
     """How to train; as `fastgrad.fit` describes it.

@@ -17,6 +17,7 @@ from .._arrays import as_floats, is_integer, refused_class
 from ..errors import ShapeError
 
 KINDS = tuple(map(np.dtype, (np.float64, np.float32, np.int64, np.int32, np.uint8, np.bool_)))
+EXTREME = 900  # a power of two, beyond which a weight is scaled
 
 
 class Source(NamedTuple):
@@ -135,7 +136,7 @@ def rows_of(value: Any, name: str) -> np.ndarray:
 
 def row_weights(value: Any, n_rows: int, name: str) -> np.ndarray:
     """What each row counts: finite, not negative, not all zero."""
-    weights = np.ascontiguousarray(as_floats(value, name), np.float64)
+    weights = np.array(as_floats(value, name), np.float64)
     if weights.shape != (n_rows,):
         raise ShapeError(f"{name} has shape {weights.shape}: give one weight for each of the {n_rows:,} rows")
     bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
@@ -143,11 +144,15 @@ def row_weights(value: Any, n_rows: int, name: str) -> np.ndarray:
         raise ValueError(f"{name} must be finite and not negative, got {weights[bad[0]]} for row {bad[0]:,}")
     if not np.any(weights):
         raise ValueError(f"{name} is zero for every row: give at least one row a positive weight")
-    return weights
+    exponent = int(np.frexp(weights.max())[1])
+    # sums of what is extreme would overflow or vanish: only proportions count, and these stay as they are
+    return np.ldexp(weights, -exponent) if abs(exponent) > EXTREME else weights
 
 
 def class_weights(value: Any, labels: Any, n_rows: int) -> np.ndarray:
     """What each row counts, by its class."""
+    if labels is None:
+        raise ValueError("class_weight is for classes, but the loss has none: give what rows count by sample_weight")
     labels = np.asarray(labels)
     if labels.shape != (n_rows,):
         raise ShapeError(
@@ -162,7 +167,10 @@ def class_weights(value: Any, labels: Any, n_rows: int) -> np.ndarray:
     known = classes.tolist()
     if unknown := [label for label in value if label not in known]:
         raise ValueError(f"class_weight names {unknown[0]!r}, which is no class of the data: these are {known}")
-    return np.array([float(value.get(label, 1.0)) for label in known])[numbers]
+    weights = as_floats([value.get(label, 1.0) for label in known], "class_weight")
+    if weights.shape != (len(known),):
+        raise ShapeError(f"class_weight must hold one number for each class, got {value!r}")
+    return weights[numbers]
 
 
 def held_out(data: Data, share: Any, rng: np.random.Generator, labels: Any = None) -> Data:

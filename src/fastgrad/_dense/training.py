@@ -7,6 +7,7 @@ A `Task` says what is trained, `Data` with what, `TrainSettings` how. Update rul
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from dataclasses import replace
 from typing import Any
@@ -47,8 +48,11 @@ class Exclusive:
     def __init__(self, what: str) -> None:
         self.what = what
         self._lock = threading.Lock()
+        self._process = os.getpid()
 
     def __enter__(self) -> None:
+        if os.getpid() != self._process:  # forked while another thread held it, which did not come along
+            self.__init__(self.what)  # type: ignore[misc]
         if not self._lock.acquire(blocking=False):
             raise RuntimeError(
                 f"{self.what} is being trained by another call\n"
@@ -77,6 +81,8 @@ def train(
     `programs` are those of `compile_task`, where they are known. A `state` (`new_state`) that several calls with one
     optimizer are given makes them one training: moments, schedules, orders of rows and the best parameters go on.
     """
+    if not parameters.flags.writeable:
+        raise ValueError("parameters is read-only, but training changes it in place: give a copy")
     many = parameters if parameters.ndim == 2 else parameters[None]
     if many.ndim != 2 or many.dtype != task.dtype or many.shape[1] != task.size or not many.flags.carray:
         raise ValueError(

@@ -116,7 +116,9 @@ def _curves(hist: Any, quantity: str) -> dict[str, Floats]:
     else:
         raise ValueError(f"quantity must be 'loss' or 'score'; got {quantity!r}")
     curves = {name: np.asarray(values, dtype=float) for name, values in found.items() if values is not None}
-    curves = {name: values.reshape(len(values), -1) for name, values in curves.items()}
+    curves = {
+        name: values.reshape(len(values), values[0].size if len(values) else 1) for name, values in curves.items()
+    }
     known = [np.isfinite(values).any(axis=1) for values in curves.values()]
     if not np.any(known):
         raise ValueError(f"hist holds no finite {quantity}: there is nothing to draw")
