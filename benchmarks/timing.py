@@ -1,6 +1,7 @@
 """Times the sides of a case in turn (A B C, B C A, ...), after checking that their results agree."""
 
 import statistics
+import time
 import timeit
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 Results = Sequence[Any]
+SETTLE = 0.2  # seconds: idle threads of BLAS and OpenMP keep their processors busy for a while
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ def measure(case: Case, repeats: int, sample_seconds: float) -> Outcome:
     names = list(sides)
     for _ in range(repeats):
         for name in names:
+            time.sleep(SETTLE)
             samples[name].append(timers[name].timeit(counts[name]) / (counts[name] * sides[name].units))
         names = names[1:] + names[:1]
     return Outcome(case, samples, {name: side.note for name, side in sides.items()}, errors)

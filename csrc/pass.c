@@ -12,11 +12,24 @@ enum { MOST_LANES = 256 };
 
 /* ---- how rows are cut into blocks, and results into pieces -------------------------------------------------- */
 
+/* Whether the sums of some blocks are less than what sums over all rows read of them, which goes from core to core. */
+static int is_little(const fg_program *p, int64_t n_blocks, int64_t n_rows) {
+    double given = 0, taken = 0; /* elements */
+    for (int64_t i = p->n_instructions - p->n_across; i < p->n_instructions; i++) {
+        const fg_instruction *in = &p->instructions[i];
+        given += (double)p->buffers[in->operand[0].buffer].size;
+        for (int k = 1; k <= fg_op_arity(in->op); k++)
+            taken += (double)p->buffers[in->operand[k].buffer].size;
+    }
+    return given * (double)n_blocks < taken * (double)n_rows;
+}
+
 /* Long blocks read the parameters seldom, the longer the farther these are; short ones leave work for more workers.
  * What they are depends on the program and the minibatch alone. */
 static void cut_rows(fg_pass *pass, int64_t batch) {
     enum { UNIT = 32, FEW = 16, SHORT = 64, MOST_BLOCKS = 16, NEAR_BYTES = 1 << 20, BLOCK_BYTES = 8 << 20 };
-    const double a_round = 1e8; /* nanoseconds of one thread, after which a call may be cancelled */
+    const double for_one = 60000,
+                 a_round = 1e8; /* nanoseconds: of the rows of one worker; until a call can be cancelled */
     const fg_program *p = pass->program;
     int64_t bytes = p->lane_bytes + 1, leaves = 0;
     for (int64_t i = 0; i < p->n_inputs; i++) {
@@ -29,12 +42,16 @@ static void cut_rows(fg_pass *pass, int64_t batch) {
         lanes = all / MOST_BLOCKS / UNIT * UNIT < MOST_LANES ? all / MOST_BLOCKS / UNIT * UNIT : MOST_LANES;
     lanes = lanes < most ? lanes : most < UNIT ? UNIT : most;
     lanes = lanes < all ? lanes : all;
+    const int is_for_two = leaves <= NEAR_BYTES && pass->row_cost * (double)batch > for_one;
+    if (lanes == all && is_for_two)
+        lanes = (all / 2 + UNIT - 1) / UNIT * UNIT;
     pass->n_lanes = batch <= FEW ? FEW : lanes;
     const int64_t n_blocks = (batch + pass->n_lanes - 1) / pass->n_lanes;
     const double a_block = pass->row_cost * (double)pass->n_lanes, in_time = a_round / (a_block + 1);
     pass->n_blocks = n_blocks < MOST_BLOCKS ? n_blocks : MOST_BLOCKS;
     if (in_time < (double)pass->n_blocks)
         pass->n_blocks = in_time < 2 ? n_blocks < 2 ? n_blocks : 2 : (int64_t)in_time;
+    pass->sums_apart = pass->n_blocks > 1 && is_little(p, pass->n_blocks, batch);
 }
 
 /* So many rows of an across instruction are one piece. */
@@ -43,7 +60,7 @@ static int64_t rows_of_piece(const fg_across *a, int64_t n_elements) {
     int64_t wanted = n_elements / PIECES;
     wanted = wanted < LEAST ? LEAST : wanted > MOST ? MOST : wanted;
     const int64_t rows = wanted / (a->row_size > 0 ? a->row_size : 1) / ROWS * ROWS;
-    return rows < ROWS ? ROWS : rows;
+    return rows < 4 * ROWS ? 4 * ROWS : rows;
 }
 
 /* Nanoseconds, roughly: those of a product, in whole vectors, of its terms, and of the update that may follow. */
@@ -51,6 +68,8 @@ static double cost_of_piece(const fg_pass *pass, const fg_piece *piece) {
     enum { COLUMNS = 16 };
     const double a_piece = 100, a_term = 0.013, an_update = 0.4, rows = (double)(pass->n_lanes * pass->n_blocks);
     const int64_t n_rows = piece->last - piece->first, columns = n_rows > 0 ? piece->n / n_rows : 0;
+    if (pass->sums_apart)
+        return a_piece + (an_update + 0.05 * (double)pass->n_blocks) * (double)piece->n;
     const double padded = (double)(n_rows * ((columns + COLUMNS - 1) / COLUMNS * COLUMNS));
     return a_piece + (columns > 1 ? padded : 4 * (double)n_rows) * rows * a_term + an_update * (double)piece->n;
 }
@@ -115,26 +134,37 @@ static fg_status check(const fg_program *p, const fg_dataset *data, int64_t n_le
     return FG_OK;
 }
 
+/* Bytes of sum i of a block by itself. */
+static int64_t room_apart(const fg_pass *pass, int64_t i) {
+    const fg_across *sum = &pass->team.plan.across[i];
+    return pass->sums_apart ? fg_round_up(sum->rows * sum->row_size * sum->item) : 0;
+}
+
 /* What the sums need of each block. */
 FG_CHECKED static fg_status create_panels(fg_pass *pass, fg_error *error) {
     const fg_plan *plan = &pass->team.plan;
     int64_t bytes = 0;
     for (int64_t i = 0; bytes >= 0 && i < plan->n_across; i++) {
         const int64_t room = fg_across_room(plan, i);
-        bytes = room < 0 || bytes > MOST_ROWS ? -1 : bytes + room * pass->n_blocks;
+        bytes = room < 0 || bytes > MOST_ROWS ? -1 : bytes + (room + room_apart(pass, i)) * pass->n_blocks;
     }
     if (bytes < 0)
         return fg_fail(error, FG_OUT_OF_MEMORY, "the sums over rows need more memory than there is");
     pass->base = fg_alloc((size_t)pass->n_blocks, sizeof *pass->base);
     pass->panels = fg_alloc((size_t)(plan->n_across * pass->n_blocks), sizeof *pass->panels);
+    pass->apart = fg_alloc((size_t)(plan->n_across * pass->n_blocks), sizeof *pass->apart);
     pass->room = fg_alloc((size_t)bytes, 1);
-    if (!pass->base || !pass->panels || !pass->room)
+    if (!pass->base || !pass->panels || !pass->apart || !pass->room)
         return fg_fail(error, FG_OUT_OF_MEMORY, "no memory for %lld bytes of panels", (long long)bytes);
     char *next = pass->room;
     for (int64_t block = 0; block < pass->n_blocks; block++) {
         pass->base[block] = pass->team.workspaces[block].base;
-        for (int64_t i = 0; i < plan->n_across; i++, next += fg_across_room(plan, i - 1))
+        for (int64_t i = 0; i < plan->n_across; i++) {
             pass->panels[i * pass->n_blocks + block] = next;
+            next += fg_across_room(plan, i);
+            pass->apart[i * pass->n_blocks + block] = next;
+            next += room_apart(pass, i);
+        }
     }
     return FG_OK;
 }
@@ -174,6 +204,7 @@ void fg_pass_destroy(fg_pass *pass) {
     fg_free(pass->pieces);
     fg_free(pass->base);
     fg_free(pass->panels);
+    fg_free(pass->apart);
     fg_free(pass->room);
     fg_free(pass->sums);
     fg_team_destroy(&pass->team);
@@ -263,8 +294,13 @@ static void run_block(const fg_pass *pass, const fg_portion *portion, int64_t bl
     }
     const fg_plan *plan = &pass->team.plan;
     fg_plan_run(plan, plan->n_uniform, plan->n_calls, base, NULL, 1);
-    for (int64_t i = 0; i < plan->n_across; i++)
-        fg_across_turn(plan, i, n, base, pass->panels[i * pass->n_blocks + block]);
+    for (int64_t i = 0; i < plan->n_across; i++) {
+        char *const *panel = &pass->panels[i * pass->n_blocks + block];
+        fg_across_turn(plan, i, n, base, *panel);
+        if (pass->sums_apart)
+            fg_across_run(plan, i, 0, plan->across[i].rows, n, 0, (void *const *const *)&pass->base[block], panel,
+                          pass->apart[i * pass->n_blocks + block]);
+    }
 }
 
 void fg_pass_own_blocks(const fg_pass *pass, const fg_portion *portion, fg_crew *crew, int worker, fg_watch *watch) {
@@ -275,11 +311,29 @@ void fg_pass_own_blocks(const fg_pass *pass, const fg_portion *portion, fg_crew 
         run_block(pass, portion, block++);
 }
 
+/* A piece of the sums that each block has made by itself. */
+static void add_apart(const fg_pass *pass, const fg_portion *portion, const fg_piece *piece, int accumulate, int dtype,
+                      int64_t skip, char *result) {
+    const int64_t n_blocks = (portion->n + pass->n_lanes - 1) / pass->n_lanes;
+    char *const *apart = pass->apart + piece->across * pass->n_blocks;
+    const fg_rows rows = {.n_rows = 1, .width = piece->n};
+    char *sum = accumulate ? result : apart[0] + skip;
+    if (!accumulate && n_blocks == 1)
+        memcpy(result, sum, (size_t)(piece->n * fg_item_size(dtype)));
+    for (int64_t block = !accumulate; block < n_blocks; block++, sum = result)
+        pass->kernels->rows[FG_OP_add][dtype](&rows, (void *[]){result, sum, apart[block] + skip});
+}
+
 void fg_pass_piece(const fg_pass *pass, const fg_portion *portion, const fg_piece *piece, int accumulate) {
     if (piece->across < 0)
         return;
-    char *result = pass->result[piece->output] +
-                   piece->start * fg_item_size(pass->program->buffers[pass->program->output[piece->output]].dtype);
+    const int dtype = pass->program->buffers[pass->program->output[piece->output]].dtype;
+    const int64_t skip = piece->start * fg_item_size(dtype);
+    char *result = pass->result[piece->output] + skip;
+    if (pass->sums_apart) {
+        add_apart(pass, portion, piece, accumulate, dtype, skip, result);
+        return;
+    }
     fg_across_run(&pass->team.plan, piece->across, piece->first, piece->last, portion->n, accumulate,
                   (void *const *const *)pass->base, pass->panels + piece->across * pass->n_blocks, result);
 }

@@ -21,7 +21,8 @@ typedef struct {
     int64_t n_leaves, n_lanes, n_blocks; /* blocks that are held at once */
     fg_team team;                        /* a workspace each */
     void ***base;                        /* their buffers */
-    char **panels, *room;                /* of the sums over lanes, for each sum and block, in one piece of memory */
+    int sums_apart;                      /* whether blocks make sums of their own, which pieces then add up */
+    char **panels, **apart, *room;       /* of the sums over lanes, for each sum and block, in one piece of memory */
     char **result;                       /* where each output goes */
     fg_piece *pieces;
     int64_t n_pieces;

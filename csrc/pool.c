@@ -145,7 +145,7 @@ static void rest(void) {
 
 /* Phases are short, so those who wait stay awake; a while later they give way to whoever wants the processor. */
 void fg_crew_meet(fg_crew *crew, void (*alone)(void *), void *context) {
-    enum { PATIENCE = 2000 };
+    enum { PATIENCE = 200 };
     if (*crew->n_workers == 1) {
         if (alone)
             alone(context);

@@ -454,7 +454,7 @@ FG_CHECKED static fg_status create_run(const fg_training *t, training_run *r, fg
 
 fg_status fg_train(const fg_training *t, fg_poll poll, void *poll_context, fg_error *error) {
     static const int alone = 1;
-    const double worth_a_worker = 20000,
+    const double worth_a_worker = 30000,
                  a_parameter = 0.4; /* nanoseconds of a step: two meetings, and data that moves */
     fg_status status = check(t, error);
     if (status)

@@ -79,8 +79,10 @@ def replace(path: Any, write: Callable[[IO[bytes]], object]) -> None:
     `path` would have left.
     """
     path = as_path(path)
-    mode = stat.S_IMODE(os.stat(path).st_mode) if os.path.isfile(path) else None
-    if mode is None and os.path.lexists(path):
+    mode = None
+    with contextlib.suppress(FileNotFoundError):
+        mode = os.stat(path).st_mode  # asked once: another writer may come in between
+    if mode is not None and not stat.S_ISREG(mode):
         raise FileExistsError(f"{path} is there already, and is no regular file\n  cure: write to another path")
     folder = os.path.dirname(path)
     temporary = os.path.join(folder, f".fastgrad-{secrets.token_hex(8)}.tmp")
@@ -88,7 +90,7 @@ def replace(path: Any, write: Callable[[IO[bytes]], object]) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             if mode is not None:
-                os.chmod(temporary, mode)
+                os.chmod(temporary, stat.S_IMODE(mode))
             write(file)
             file.flush()
             os.fsync(file.fileno())
