@@ -52,7 +52,7 @@ C_SIBLINGS = {  # what a part of a floor may use of its own floor
 FLOORS = [
     ["errors", "_core", "_statuses"],
     ["_arrays", "_machine", "_progress"],
-    ["schedules"],
+    ["schedules", "stencils"],
     ["methods"],
     ["_compiler"],
     ["transform"],
@@ -64,7 +64,7 @@ FLOORS = [
     ["fitting", "_multistart"],
     ["_dense"],
     ["network"],
-    ["sklearn"],
+    ["sklearn", "grid"],
     ["plot"],
     ["__main__"],
     ["__init__"],

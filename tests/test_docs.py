@@ -10,7 +10,9 @@ import pytest
 import fastgrad as fg
 
 ROOT = Path(__file__).parents[1]
-PUBLIC = [name for name in fg.__all__ if callable(getattr(fg, name))] + [f"plot.{name}" for name in fg.plot.__all__]
+PUBLIC = [name for name in fg.__all__ if callable(getattr(fg, name))] + [
+    f"{module}.{name}" for module in ("grid", "plot") for name in getattr(fg, module).__all__
+]
 
 
 def documented(name):
