@@ -1,0 +1,1 @@
+"""What `fastgrad.finite` is made of: steps, calls, schemes, extrapolation, sparsity, results."""
