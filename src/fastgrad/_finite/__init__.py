@@ -1,0 +1,1 @@
+"""Finite differences of callables: steps, schemes, evaluation, and the extrapolation behind ``method="adaptive"``."""
