@@ -43,13 +43,16 @@ _MOST = 1 << 22  # numbers in the points of one call
 
 
 class Stencil(NamedTuple):
-    """Where values are taken, in steps, and what is made of them. The last axis is for rows with different stencils."""
+    """Where values are taken, in steps, and what is made of them.
+
+    Terms are those of the Taylor polynomial at the distance of one step.
+    """
 
     nodes: np.ndarray  # (P, 1)
-    terms: np.ndarray  # (P + 1, P, 1) the derivative's term first, then term j = 1 .. P of the polynomial through the values
-    noise: np.ndarray  # (P + 1, 1) how much that magnifies independent errors of the values
-    leftover: np.ndarray  # (P + 2, 1) what term j = 1 .. P + 2 of the function adds to the first where it should not
-    power: np.ndarray  # (1,) of the first leftover, relative to the derivative
+    weights: np.ndarray  # (P + 1, P) of the term that is the derivative, then of the terms 1 .. P
+    noise: np.ndarray  # (P + 1, 1, 1) how much these weights magnify independent errors of the values
+    within: np.ndarray  # (P, 1, 1) what the terms 1 .. P of a function wrongly add to the first
+    beyond: np.ndarray  # (2, 1, 1) what the next two add
 
 
 def _polynomials(nodes: tuple[int, ...]) -> list[list[Fraction]]:
@@ -77,18 +80,18 @@ def stencil(derivative: int, order: int, sided: bool = False) -> Stencil:
         return tuple(range(1, 2 * pairs + 1)) if sided else (*range(-pairs, 0), *range(1, pairs + 1))
 
     nodes, inner = spread(max(pairs, 2)), spread(pairs)
-    weights = dict(zip(inner, _polynomials(inner)[derivative - 1], strict=True))
-    first = [weights.get(node, Fraction(0)) for node in nodes]
-    leftover = [sum(w * node**j for w, node in zip(first, nodes, strict=True)) for j in range(1, len(nodes) + 3)]
-    leftover[derivative - 1] -= 1
-    power = next(j for j, number in enumerate(leftover, 1) if number) - derivative
-    terms = np.array([first, *_polynomials(nodes)], np.float64)
+    known = dict(zip(inner, _polynomials(inner)[derivative - 1], strict=True))
+    first = [known.get(node, Fraction(0)) for node in nodes]
+    adds = [sum(w * node**j for w, node in zip(first, nodes, strict=True)) for j in range(1, len(nodes) + 3)]
+    adds[derivative - 1] -= 1
+    weights = np.array([first, *_polynomials(nodes)], np.float64)
+    wrong = np.abs(np.array(adds, np.float64))[:, None, None]
     return Stencil(
         np.array(nodes, np.float64)[:, None],
-        terms[:, :, None],
-        np.sqrt(np.sum(terms * terms, axis=1, keepdims=True)),
-        np.abs(np.array(leftover, np.float64))[:, None],
-        np.array([power], np.float64),
+        weights,
+        np.sqrt(np.sum(weights * weights, axis=1))[:, None, None],
+        wrong[:-2],
+        wrong[-2:],
     )
 
 
@@ -100,18 +103,17 @@ def tolerance(derivative: int, order: int, eps: float) -> float:
 @lru_cache(maxsize=64)
 def _relative_step(derivative: int, order: int, eps: float) -> float:
     scheme = stencil(derivative, order)
-    power = int(scheme.power[0])
-    magnified = scheme.noise[0, 0] / scheme.leftover[derivative + power - 1, 0]
-    return 2.0 ** round(math.log2(min((eps * magnified) ** (1 / (derivative + power)), 0.25)))
+    wrong = np.concatenate([scheme.within, scheme.beyond]).ravel()[derivative + order - 1]
+    return 2.0 ** round(math.log2(min((eps * scheme.noise.flat[0] / wrong) ** (1 / (derivative + order)), 0.25)))
 
 
 def first_steps(x: np.ndarray, *, derivative: int = 1, order: int = 4, eps: float = 2.0**-52) -> np.ndarray:
     """Where the search begins: truncation and rounding balanced for a function that changes on the scale of max(1, |x|).
 
-    A power of two, so that ``x + step`` is seldom rounded.
+    Powers of two, so that ``x + step`` is seldom rounded: the mantissa of that scale is cleared.
     """
-    _, exponents = np.frexp(np.abs(x, dtype=np.float64))
-    return np.ldexp(_relative_step(derivative, order, eps), np.maximum(exponents, 0))
+    scale = np.maximum(np.abs(x, dtype=np.float64), 1.0)
+    return (scale.view(np.int64) & -(1 << 52)).view(np.float64) * _relative_step(derivative, order, eps)
 
 
 def adaptive(
@@ -236,7 +238,7 @@ class _Level(NamedTuple):
     found: np.ndarray
     error: np.ndarray
     fine: np.ndarray  # the error is within the tolerance
-    factor: np.ndarray  # of the step, to the best one
+    balance: np.ndarray  # of rounding to truncation: 1 with the best step
     step: np.ndarray  # (r,), negative where all nodes are below x
     around: np.ndarray  # (P, r, m) values
 
@@ -264,7 +266,8 @@ class _Search:
     ) -> None:
         self.values, self.points, self.x, self.shared = values, points, x, shared
         self.derivative, self.order, self.rtol = derivative, order, rtol
-        self.noise = noise if np.any(noise) else None
+        self.factorial = math.factorial(derivative)
+        self.noise = None if isinstance(noise, float) and noise == 0 else noise
         self.eps = float(np.finfo(x.dtype).eps)
         self.far = np.abs(x, dtype=np.float64)
         self.size = np.maximum(self.far, 1.0)
@@ -277,7 +280,7 @@ class _Search:
         self.value: Any = None
         if value is not None:
             self.eps = max(self.eps, float(np.finfo(value.dtype).eps))
-            self.value = np.asarray(value, np.float64).reshape(1 if shared else len(x), -1)
+            self.value = np.asarray(value, np.float64).reshape((1, -1) if shared else (1, len(x), -1))
 
     def run(self, steps: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         n = len(self.x)
@@ -334,60 +337,73 @@ class _Search:
     def level(self, rows: np.ndarray, step: np.ndarray, sided: np.ndarray | None) -> _Level:
         """Derivatives and errors with one step for each row, and what would be the best step."""
         scheme = stencil(self.derivative, self.order)
-        if sided is not None:
-            other = stencil(self.derivative, self.order, True)
-            scheme = Stencil(*(np.where(sided, b, a) for a, b in zip(scheme, other, strict=True)))
-        nodes, weights, noise, leftover, power = scheme
-        around = self.call(rows, nodes * step)
-        differences = around - self.at_x(rows)
         if sided is None:
-            terms = (weights[:, :, 0] @ differences.reshape(len(nodes), -1)).reshape(-1, *around.shape[1:])
+            around = self.call(rows, scheme.nodes * step)
+            count, r, m = around.shape
+            differences = (around - self.at_x(rows)).reshape(count, r * m)
+            terms = scheme.weights.dot(differences).reshape(count + 1, r, m)
         else:
-            terms = np.einsum("kpr,prm->krm", weights, differences)
-        scale = (math.factorial(self.derivative) / step**self.derivative)[:, None]
-        found = terms[0] * scale
-        scale, terms = np.abs(scale), np.abs(terms)
-        noise, leftover, power = noise[:, :, None], leftover[:, :, None], power[:, None]
+            other = stencil(self.derivative, self.order, True)
+            around = self.call(rows, np.where(sided, other.nodes, scheme.nodes) * step)
+            weights = np.where(sided[:, None, None], other.weights, scheme.weights)
+            terms = np.einsum("rkp,prm->krm", weights, around - self.at_x(rows))
+            pairs = zip(scheme[2:], other[2:], strict=True)
+            scheme = Stencil(other.nodes, weights, *(np.where(sided[:, None], b, a) for a, b in pairs))
+        scale = step[:, None] if self.derivative == 1 else step[:, None] ** self.derivative / self.factorial
+        found = terms[0] / scale
+        return _Level(found, *self.judge(rows, scheme, np.abs(terms), np.abs(found), np.abs(scale)), step, around)
 
-        uncertain, steepest = self.uncertainty(rows, found)
-        uncertain = self.eps * (np.abs(around).max(axis=0) + uncertain)
+    def judge(
+        self, rows: np.ndarray, scheme: Stencil, terms: np.ndarray, slopes: np.ndarray, scale: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The first half of a `_Level`."""
+        moved = spread = np.add.reduce(terms[1:])  # by one step, at most
+        if self.derivative > 1:
+            spread = np.add.reduce(terms[self.derivative :])
+        uncertain = self.eps * (np.abs(self.at_x(rows)) + self.condition(rows, slopes) + moved)
         if self.noise is not None:
             uncertain = np.maximum(uncertain, self.noise)
-        rounded = noise[0] * uncertain
-        # terms go on as the last four do; one below rounding counts as none in a numerator, as rounding in a denominator
-        last, floor = terms[-4:], noise[-4:] * uncertain
-        seen, floor = last * (last > floor), np.maximum(last, floor)
-        square = np.minimum(seen[2:] / floor[:2], (seen[2:] / floor[1:3]) ** 2).max(axis=0)
+        rounded = scheme.noise[0] * uncertain
+        # the terms go on at the rate of the last four, as far as these are above rounding
+        floor = scheme.noise[-4:] * uncertain
+        last = np.maximum(terms[-4:], floor)
+        seen = last[2:] - floor[2:]
+        rate = seen / last[1:3]
+        squares = np.minimum(seen / last[:2], rate * rate)
+        square = np.maximum(squares[0], squares[1])
         rate = np.sqrt(square)
-        truncated = (leftover[-2] + leftover[-1] * rate) * np.maximum(square * seen[2], rate * seen[3])
+        truncated = (scheme.beyond[0] + scheme.beyond[1] * rate) * np.maximum(square * seen[0], rate * seen[1])
         if self.order == 2:  # the first term left over is among the known ones
-            truncated += (leftover[:-2] * terms[1:]).sum(axis=0)
-        # the tolerance is relative to what the function does here, rounding may be that of the steepest direction
-        spread = terms[self.derivative :].sum(axis=0)
-        rtol = tolerance(self.derivative, self.order, max(self.eps, self.relative)) if self.rtol is None else self.rtol
-        asked = rtol * spread
-        enough = asked if steepest is None else np.maximum(asked, rtol * steepest / (scale * self.size[rows, None]))
-        fine = (truncated <= np.maximum(asked, rounded)) & (rounded <= enough) | (spread == 0)
-        factor = (self.derivative * rounded / (power * truncated)) ** (1 / (power + self.derivative))
-        return _Level(found, (truncated + rounded) * scale, fine, factor, step, around)
+            truncated += np.add.reduce(scheme.within * terms[1:])
+        error = truncated + rounded
+        asked = self.tolerance() * spread
+        fine = error <= asked
+        if not fine.all():
+            allowed = asked
+            if self.shared:  # what rounding leaves is small also if it is small against the steepest slope
+                steepest = np.fmax.reduce(self.slopes * self.size[:, None])
+                allowed = np.maximum(asked, scale / self.size[rows, None] * (self.tolerance() * steepest))
+            fine = (truncated <= np.maximum(asked, rounded)) & (rounded <= allowed) | (spread == 0)
+        return error / scale, fine, rounded / truncated
+
+    def tolerance(self) -> float:
+        return tolerance(self.derivative, self.order, max(self.eps, self.relative)) if self.rtol is None else self.rtol
 
     def at_x(self, rows: Any) -> np.ndarray:
         return self.value if self.shared else self.value[0, rows]
 
-    def uncertainty(self, rows: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """What an error of one ulp in x does to the values, in ulps of 1; and the steepest slope in units of `size`."""
-        slopes = np.abs(found)
+    def condition(self, rows: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+        """What an error of eps in x, relative, does to the values: the eps left out."""
         if not self.shared:
-            return self.far[rows, None] * slopes, None
+            return self.far[rows, None] * slopes
         if len(rows) < len(self.x):
             self.slopes[rows] = slopes
-            slopes = self.slopes
-        self.slopes = slopes
-        condition, scaled = self.far @ slopes, slopes * self.size[:, None]
-        if not np.isfinite(condition).all():
-            slopes = np.where(np.isfinite(slopes), slopes, 0.0)
-            condition, scaled = self.far @ slopes, slopes * self.size[:, None]
-        return condition, scaled.max(axis=0)
+        else:
+            self.slopes = slopes
+        condition = self.far.dot(self.slopes)
+        if math.isfinite(condition[0]) and (len(condition) == 1 or np.isfinite(condition).all()):
+            return condition
+        return self.far.dot(np.where(np.isfinite(self.slopes), self.slopes, 0.0))
 
     def refine(self, level: _Level, first: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Go on with the rows that are not fine, each with its own step, between those found too small and too large."""
@@ -408,7 +424,8 @@ class _Search:
             status[rows[~going]] = CONVERGED
             # the column with the largest error has its way, except that values have to be finite
             hardest = np.argmax(np.where(unsolved & finite, level.error, -1.0), axis=1)
-            factor = np.take_along_axis(level.factor, hardest[:, None], axis=1)[:, 0]
+            balance = np.take_along_axis(level.balance, hardest[:, None], axis=1)[:, 0]
+            factor = (balance * self.derivative / self.order) ** (1 / (self.derivative + self.order))
             factor = np.exp2(np.round(np.log2(np.clip(factor, 2.0**-10, 8.0))))
             broken = (unsolved & ~finite).any(axis=1)
             factor[broken] = 2.0**-8
