@@ -37,6 +37,7 @@ MESSAGES = {
     STEP_LIMIT: "The estimated error is larger than the tolerance, and bounds or the size of x limit the step.",
 }
 
+_MARGIN = 2.0  # for a sequence of terms that goes on a little faster than its rate
 _LEVELS = 16  # at most
 _FAILURES = 3  # with values that are not finite, before all nodes go to one side
 _MOST = 1 << 22  # numbers in the points of one call
@@ -95,16 +96,21 @@ def stencil(derivative: int, order: int, sided: bool = False) -> Stencil:
     )
 
 
-def tolerance(derivative: int, order: int, eps: float) -> float:
-    """The relative error that is asked for: a hundred times what the order can give."""
-    return 100 * eps ** (order / (order + derivative))
-
-
 @lru_cache(maxsize=64)
 def _relative_step(derivative: int, order: int, eps: float) -> float:
     scheme = stencil(derivative, order)
     wrong = np.concatenate([scheme.within, scheme.beyond]).ravel()[derivative + order - 1]
     return 2.0 ** round(math.log2(min((eps * scheme.noise.flat[0] / wrong) ** (1 / (derivative + order)), 0.25)))
+
+
+@lru_cache(maxsize=64)
+def tolerance(derivative: int, order: int, eps: float) -> float:
+    """The relative error asked for by default: a hundred times what rounding leaves with the first step.
+
+    That is for a function as large as all its Taylor terms are at the distance 1.
+    """
+    rounded = eps * float(stencil(derivative, order).noise.flat[0])
+    return min(100 * rounded / _relative_step(derivative, order, eps) ** derivative, 0.1)
 
 
 def first_steps(x: np.ndarray, *, derivative: int = 1, order: int = 4, eps: float = 2.0**-52) -> np.ndarray:
@@ -375,6 +381,7 @@ class _Search:
         truncated = (scheme.beyond[0] + scheme.beyond[1] * rate) * np.maximum(square * seen[0], rate * seen[1])
         if self.order == 2:  # the first term left over is among the known ones
             truncated += np.add.reduce(scheme.within * terms[1:])
+        truncated *= _MARGIN
         error = truncated + rounded
         asked = self.tolerance() * spread
         fine = error <= asked
