@@ -357,16 +357,16 @@ class _Search:
             scheme = Stencil(other.nodes, weights, *(np.where(sided[:, None], b, a) for a, b in pairs))
         scale = step[:, None] if self.derivative == 1 else step[:, None] ** self.derivative / self.factorial
         found = terms[0] / scale
-        return _Level(found, *self.judge(rows, scheme, np.abs(terms), np.abs(found), np.abs(scale)), step, around)
+        return _Level(found, *self.judge(rows, scheme, np.abs(terms), np.abs(scale), np.abs(step)[:, None]), step, around)
 
     def judge(
-        self, rows: np.ndarray, scheme: Stencil, terms: np.ndarray, slopes: np.ndarray, scale: np.ndarray
+        self, rows: np.ndarray, scheme: Stencil, terms: np.ndarray, scale: np.ndarray, h: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The first half of a `_Level`."""
         moved = spread = np.add.reduce(terms[1:])  # by one step, at most
         if self.derivative > 1:
             spread = np.add.reduce(terms[self.derivative :])
-        uncertain = self.eps * (np.abs(self.at_x(rows)) + self.condition(rows, slopes) + moved)
+        uncertain = self.eps * (np.abs(self.at_x(rows)) + self.condition(rows, terms[1] / h) + moved)
         if self.noise is not None:
             uncertain = np.maximum(uncertain, self.noise)
         rounded = scheme.noise[0] * uncertain
