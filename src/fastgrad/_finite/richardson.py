@@ -272,11 +272,9 @@ class _Search:
     ) -> None:
         self.values, self.points, self.x, self.shared = values, points, x, shared
         self.derivative, self.order, self.rtol = derivative, order, rtol
-        self.factorial = math.factorial(derivative)
         self.noise = None if isinstance(noise, float) and noise == 0 else noise
         self.eps = float(np.finfo(x.dtype).eps)
         self.far = np.abs(x, dtype=np.float64)
-        self.size = np.maximum(self.far, 1.0)
         self.bounds: tuple[Any, Any] = -np.inf, np.inf
         self.room: np.ndarray | None = None  # below and above x
         if (lower is not None and np.any(np.isfinite(lower))) or (upper is not None and np.any(np.isfinite(upper))):
@@ -346,26 +344,32 @@ class _Search:
         if sided is None:
             around = self.call(rows, scheme.nodes * step)
             count, r, m = around.shape
-            differences = (around - self.at_x(rows)).reshape(count, r * m)
-            terms = scheme.weights.dot(differences).reshape(count + 1, r, m)
+            moved = around - self.at_x(rows)
+            terms = scheme.weights.dot(moved.reshape(count, r * m)).reshape(count + 1, r, m)
         else:
             other = stencil(self.derivative, self.order, True)
             around = self.call(rows, np.where(sided, other.nodes, scheme.nodes) * step)
             weights = np.where(sided[:, None, None], other.weights, scheme.weights)
-            terms = np.einsum("rkp,prm->krm", weights, around - self.at_x(rows))
+            moved = around - self.at_x(rows)
+            terms = np.einsum("rkp,prm->krm", weights, moved)
             pairs = zip(scheme[2:], other[2:], strict=True)
             scheme = Stencil(other.nodes, weights, *(np.where(sided[:, None], b, a) for a, b in pairs))
-        scale = step[:, None] if self.derivative == 1 else step[:, None] ** self.derivative / self.factorial
+        h = step[:, None]
+        scale = h if self.derivative == 1 else h**self.derivative / math.factorial(self.derivative)
         found = terms[0] / scale
-        return _Level(found, *self.judge(rows, scheme, np.abs(terms), np.abs(scale), np.abs(step)[:, None]), step, around)
+        terms, moved = np.abs(terms), np.maximum.reduce(np.abs(moved))
+        return _Level(found, *self.judge(rows, scheme, terms, moved, np.abs(scale), np.abs(h)), step, around)
 
     def judge(
-        self, rows: np.ndarray, scheme: Stencil, terms: np.ndarray, scale: np.ndarray, h: np.ndarray
+        self,
+        rows: np.ndarray,
+        scheme: Stencil,
+        terms: np.ndarray,
+        moved: np.ndarray,
+        scale: np.ndarray,
+        h: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The first half of a `_Level`."""
-        moved = spread = np.add.reduce(terms[1:])  # by one step, at most
-        if self.derivative > 1:
-            spread = np.add.reduce(terms[self.derivative :])
+        """Error, fine and balance of a `_Level`, from the terms and the largest change of the values."""
         uncertain = self.eps * (np.abs(self.at_x(rows)) + self.condition(rows, terms[1] / h) + moved)
         if self.noise is not None:
             uncertain = np.maximum(uncertain, self.noise)
@@ -383,13 +387,15 @@ class _Search:
             truncated += np.add.reduce(scheme.within * terms[1:])
         truncated *= _MARGIN
         error = truncated + rounded
+        spread = np.add.reduce(terms[self.derivative :])
         asked = self.tolerance() * spread
         fine = error <= asked
         if not fine.all():
             allowed = asked
             if self.shared:  # what rounding leaves is small also if it is small against the steepest slope
-                steepest = np.fmax.reduce(self.slopes * self.size[:, None])
-                allowed = np.maximum(asked, scale / self.size[rows, None] * (self.tolerance() * steepest))
+                if len(rows) == len(self.x):
+                    self.small = self.tolerance() * np.fmax.reduce(spread) / scale
+                allowed = np.maximum(asked, self.small[rows] * scale)
             fine = (truncated <= np.maximum(asked, rounded)) & (rounded <= allowed) | (spread == 0)
         return error / scale, fine, rounded / truncated
 
@@ -418,7 +424,7 @@ class _Search:
         rows, defined = np.arange(n), np.broadcast_to(np.isfinite(self.at_x(slice(None))), (n, m))
         found, error, step = np.full((n, m), np.nan), np.full((n, m), np.inf), level.step.copy()
         status, failures = np.full(n, INACCURATE), np.zeros(n, np.intp)
-        least, most = np.maximum(8 * self.eps * self.far, 1e-30), 2.0**20 * self.size
+        least, most = np.maximum(8 * self.eps * self.far, 1e-30), 2.0**20 * np.maximum(self.far, 1.0)
         small, large = least.copy(), most.copy()
         for _ in range(_LEVELS):
             better = level.error < error[rows]
@@ -434,6 +440,7 @@ class _Search:
             balance = np.take_along_axis(level.balance, hardest[:, None], axis=1)[:, 0]
             factor = (balance * self.derivative / self.order) ** (1 / (self.derivative + self.order))
             factor = np.exp2(np.round(np.log2(np.clip(factor, 2.0**-10, 8.0))))
+            factor[~better.any(axis=1) & (factor > 1)] = 0.5  # a longer step has not helped
             broken = (unsolved & ~finite).any(axis=1)
             factor[broken] = 2.0**-8
             failures[rows] += broken
