@@ -12,30 +12,16 @@ from typing import Any
 import numpy as np
 
 from ._arrays import as_floats, is_integer
-from ._finite import schemes, steps
+from ._finite import methods, steps
 from ._finite.calls import Calls
-from ._finite.results import FINE, NO_ROOM, NOT_FINITE, Difference
+from ._finite.lines import Coordinates, Direction, Elements
+from ._finite.methods import Settings
+from ._finite.results import FINE, Difference
 from .errors import ShapeError
 
 __all__ = ["Difference", "derivative", "directional", "gradient", "hessian", "jacobian"]
 
 _UNBOUNDED = (-np.inf, np.inf)
-_ACCURACY = {"2-point": 1, "3-point": 2, "cs": 2, "adaptive": 4}
-# where points lie: on both sides (0), above (1), below (-1), or away from zero
-_SIDES: dict[tuple[str, str | None], int | None] = {
-    ("2-point", None): None,
-    ("2-point", "forward"): 1,
-    ("2-point", "backward"): -1,
-    ("3-point", None): 0,
-    ("3-point", "central"): 0,
-    ("3-point", "forward"): 1,
-    ("3-point", "backward"): -1,
-    ("cs", None): None,
-    ("adaptive", None): 0,
-    ("adaptive", "central"): 0,
-    ("adaptive", "forward"): 1,
-    ("adaptive", "backward"): -1,
-}
 
 
 def gradient(
@@ -122,12 +108,12 @@ def gradient(
     """
     x = as_floats(x0, "x0")
     limits = None if bounds is _UNBOUNDED else steps.box(bounds, x)
+    settings = Settings(method, kind, accuracy, 1, rel_step, abs_step, limits, noise)
     calls = Calls(fun, x, args, kwargs, vectorized, workers, trace, f0, is_scalar=True)
-    lines = schemes.Coordinates(calls, x.reshape(-1))
-    found = _along(lines, method, kind, accuracy, 1, rel_step, abs_step, limits, noise, full_output)
+    found = methods.along(Coordinates(calls, x.reshape(-1)), settings)
     if not full_output:
-        return found[0].reshape(x.shape).astype(x.dtype, copy=False)
-    return _difference(calls, found, x.shape, x)
+        return found.value.reshape(x.shape).astype(x.dtype, copy=False)
+    return methods.difference(calls, found, x.shape, x, is_transposed=False)
 
 
 def jacobian(
@@ -181,13 +167,19 @@ def jacobian(
     """
     x = as_floats(x0, "x0")
     limits = None if bounds is _UNBOUNDED else steps.box(bounds, x)
+    settings = Settings(method, kind, accuracy, 1, rel_step, abs_step, limits, noise)
     calls = Calls(fun, x, args, kwargs, vectorized, workers, trace, f0)
-    lines = schemes.Coordinates(calls, x.reshape(-1))
-    found = _along(lines, method, kind, accuracy, 1, rel_step, abs_step, limits, noise, full_output)
+    flat = x.reshape(-1)
+    if as_linear_operator:
+        return methods.operator(calls, flat, settings)
+    if sparsity is not None:
+        found = methods.sparse_jacobian(calls, flat, settings, sparsity)
+        return methods.difference(calls, found, (), x, is_transposed=False) if full_output else found.value
+    found = methods.along(Coordinates(calls, flat), settings)
     shape = calls.out_shape + x.shape
     if not full_output:
-        return np.ascontiguousarray(found[0].T).reshape(shape).astype(x.dtype, copy=False)
-    return _difference(calls, found, shape, x)
+        return np.ascontiguousarray(found.value.T).reshape(shape).astype(x.dtype, copy=False)
+    return methods.difference(calls, found, shape, x, is_transposed=True)
 
 
 def derivative(
@@ -256,13 +248,13 @@ def derivative(
     if not x.size:
         raise ValueError("x0 is empty\n  cure: pass at least one number")
     limits = None if bounds is _UNBOUNDED else steps.box(bounds, x)
+    settings = Settings(method, kind, accuracy, int(order), rel_step, abs_step, limits, noise)
     calls = Calls(fun, numbers[:1].reshape(()), args, kwargs, vectorized, workers, trace, f0)
-    lines = schemes.Elements(calls, numbers)
-    found = _along(lines, method, kind, accuracy, int(order), rel_step, abs_step, limits, noise, full_output)
+    found = methods.along(Elements(calls, numbers), settings)
     shape = x.shape + calls.out_shape
     if not full_output:
-        return found[0].reshape(shape).astype(x.dtype, copy=False)[()]
-    return _difference(calls, found, shape, x, is_transposed=False)
+        return found.value.reshape(shape).astype(x.dtype, copy=False)[()]
+    return methods.difference(calls, found, shape, x, is_transposed=False)
 
 
 def directional(
@@ -330,22 +322,18 @@ def directional(
         calls.known()
         zero = np.zeros(calls.out_shape, x.dtype)[()]
         return Difference(zero, None, calls.nfev, 0.0, FINE) if full_output else zero
-    scale = (
-        float(np.abs(flat[v != 0]).max(initial=1.0)) / length
-    )  # so that t = 1 is where the function may have changed
-    lines = schemes.Direction(calls, flat, scale * v, limits)
-    along = None if limits is None else _room(flat, scale * v, limits)
-    # t counts from 0, where steps relative to it mean nothing
-    absolute = abs_step / scale if abs_step is not None else rel_step
-    value, error, step, status = _along(
-        lines, method, kind, accuracy, int(order), None, absolute, along, noise, full_output
-    )
-    value = (value[0] / scale**order).reshape(calls.out_shape).astype(x.dtype, copy=False)[()]
+    # one step of t takes x as far as functions are expected to change; relative to t = 0 steps mean nothing
+    scale = float(np.abs(flat[v != 0]).max(initial=1.0)) / length
+    line = Direction(calls, flat, scale * v, limits)
+    step = abs_step / scale if abs_step is not None else rel_step
+    settings = Settings(method, kind, accuracy, int(order), None, step, line.room, noise)
+    value, error, taken, status = methods.along(line, settings)
+    # as derivatives by the t of the caller
+    rows = value / scale**order, None if error is None else error / scale**order
+    found = methods.Found(*rows, taken * scale, status)
     if not full_output:
-        return value
-    if error is not None:
-        error = (error[0] / scale**order).reshape(calls.out_shape)[()]
-    return Difference(value, error, calls.nfev, float(step[0] * scale), int(status[0]))  # type: ignore[index]
+        return found.value.reshape(calls.out_shape).astype(x.dtype, copy=False)[()]
+    return methods.difference(calls, found, calls.out_shape, flat[:0].sum(), is_transposed=False)
 
 
 def hessian(
@@ -359,6 +347,7 @@ def hessian(
     bounds: Any = _UNBOUNDED,
     noise: float | None = None,
     accuracy: int | None = None,
+    jac: Callable[..., Any] | None = None,
     sparsity: Any = None,
     args: Sequence[Any] = (),
     kwargs: dict[str, Any] | None = None,
@@ -382,8 +371,12 @@ def hessian(
         As for `gradient`; by default about eps^(1/4) for "3-point", and eps^(1/3) for "2-point" and "cs".
     accuracy : int, optional
         For "adaptive": 2, 4, 6 or 8.
+    jac : callable, optional
+        ``jac(x, *args, **kwargs)``, the gradient, if known. The Hessian is then made of its differences, which are fewer
+        and more accurate, and `fun`, which may be None, is not called.
     sparsity : array_like, scipy.sparse array or "auto", optional
-        Which second derivatives may differ from zero; those of columns that do not meet are found together.
+        Which second derivatives may differ from zero: only those take points. With `jac`, columns are found together, and
+        "auto" finds the structure too.
 
     Returns
     -------
@@ -398,140 +391,25 @@ def hessian(
            [2., 0.]])
     """
     x = as_floats(x0, "x0")
-    if (method, None) not in _SIDES:
-        raise _refusal(method, None)
     limits = None if bounds is _UNBOUNDED else steps.box(bounds, x)
-    calls = Calls(fun, x, args, kwargs, vectorized, workers, trace, f0, is_scalar=True)
+    settings = Settings(method, None, accuracy, 1, rel_step, abs_step, limits, noise)
     flat = x.reshape(-1)
-    error = None
-    while True:
-        eps = calls.eps
-        level = _noise_level(noise, calls, eps)
-        if method == "adaptive":
-            raise NotImplementedError
-        if method == "cs":
-            h = steps.absolute(flat, steps.relative(level, (-1, 1), 1), rel_step, abs_step)
-            imaginary = steps.absolute(flat, eps**0.5, None, None)
-            value, taken = schemes.complex_hessian(calls, flat, h, imaginary, limits), h
+    if jac is not None:
+        if f0 is not None:
+            raise ValueError("f0 is given, but with jac the value of fun is not used\n  cure: leave it out")
+        calls = Calls(jac, x, args, kwargs, vectorized, workers, trace)
+        calls.known()
+        if calls.out_shape != x.shape:
+            raise ShapeError(
+                f"jac returns shape {calls.out_shape}, but x0 has {x.shape}\n  cure: return one slope each"
+            )
+        found = methods.hessian_of_gradient(calls, flat, settings, sparsity)
+    else:
+        calls = Calls(fun, x, args, kwargs, vectorized, workers, trace, f0, is_scalar=True)
+        if sparsity is None:
+            found = methods.hessian(calls, flat, settings)
         else:
-            offsets = (-1, 0, 1) if method == "3-point" else (0, 1, 2)
-            h = steps.absolute(flat, steps.relative(level, offsets, 2), rel_step, abs_step)
-            value, taken = schemes.hessian(calls, flat, h, method == "3-point", limits)
-        if calls.eps == eps:
-            break
-    shape = x.shape + x.shape
-    if not full_output:
-        return value.reshape(shape).astype(x.dtype, copy=False)
-    status = _statuses(value, taken)
-    return Difference(
-        value.reshape(shape).astype(x.dtype, copy=False),
-        error,
-        calls.nfev,
-        taken.reshape(x.shape),
-        status.reshape(x.shape),
-    )
-
-
-# ---- shared parts
-
-Found = tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray | None]
-"""Derivatives and errors (N, m), steps and statuses (N,)."""
-
-
-def _along(
-    lines: Any,
-    method: str,
-    kind: str | None,
-    accuracy: int | None,
-    order: int,
-    rel_step: Any,
-    abs_step: Any,
-    limits: schemes.Limits,
-    noise: float | None,
-    full_output: bool,
-) -> Found:
-    """Derivatives along lines by any method."""
-    calls: Calls = lines.calls
-    try:
-        side = _SIDES[method, kind]
-    except (KeyError, TypeError):
-        raise _refusal(method, kind) from None
-    accuracy = _ACCURACY[method] if accuracy is None else accuracy
-    while True:
-        eps = calls.eps
-        if method == "adaptive":
-            raise NotImplementedError
-        if method == "cs":
-            if order != 1:
-                raise ValueError(f"order is {order}, but method is 'cs'\n  cure: method='3-point' or 'adaptive'")
-            h = steps.absolute(lines.t, eps**0.5, rel_step, abs_step)
-            value, taken = schemes.complex_step(lines, h, limits), h
-        else:
-            scheme = schemes.scheme_of(order, accuracy, side == 0)
-            if noise is not None and rel_step is None and abs_step is None:
-                h = _noisy_step(lines, noise, eps, scheme, side, limits)
-            else:
-                h = steps.absolute(lines.t, steps.relative(eps, scheme.offsets, order), rel_step, abs_step, side)
-            value, taken = schemes.differences(lines, h, order, accuracy, side == 0, limits)
-        if calls.eps == eps:
-            break
-    return value, None, taken, _statuses(value, taken) if full_output else None
-
-
-def _noisy_step(
-    lines: Any, noise: float, eps: float, scheme: schemes.Scheme, side: int | None, limits: schemes.Limits
-) -> np.ndarray:
-    """Steps for values with an absolute error."""
-    if scheme.order == 1 and scheme.span <= 2 and isinstance(lines, schemes.Coordinates):
-        h = steps.from_noise(lines.calls.values, lines.t, lines.calls.known, noise, scheme.span + 1, limits)
-        return -h if side == -1 else h
-    level = _noise_level(noise, lines.calls, eps)
-    return steps.absolute(lines.t, steps.relative(level, scheme.offsets, scheme.order), None, None, side)
-
-
-def _noise_level(noise: float | None, calls: Calls, eps: float) -> float:
-    """The relative error of values: rounding, or noise."""
-    if noise is None:
-        return eps
-    with np.errstate(all="ignore"):
-        return float(np.clip(steps.noise_of(noise) / np.abs(calls.known()).max(initial=0.0), eps, 0.1))
-
-
-def _refusal(method: Any, kind: Any) -> ValueError:
-    if method not in _ACCURACY:
-        return ValueError(f"method is {method!r}\n  cure: one of {', '.join(map(repr, _ACCURACY))}")
-    kinds = [known for of, known in _SIDES if of == method]
-    return ValueError(f"kind is {kind!r}, but method={method!r}\n  cure: one of {', '.join(map(repr, kinds))}")
-
-
-def _room(x: np.ndarray, v: np.ndarray, limits: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """For which t x + t v is within the limits."""
-    with np.errstate(all="ignore"):
-        ends = np.sort([(limits[0] - x) / v, (limits[1] - x) / v], axis=0)
-    moves = v != 0
-    lower, upper = ends[0][moves].max(initial=-np.inf), ends[1][moves].min(initial=np.inf)
-    return np.array([min(lower, 0.0)]), np.array([max(upper, 0.0)])
-
-
-def _statuses(value: np.ndarray, taken: np.ndarray) -> np.ndarray:
-    finite = np.isfinite(value).all(axis=1)
-    return np.where(finite, FINE, np.where(taken == 0, NO_ROOM, NOT_FINITE))
-
-
-def _difference(
-    calls: Calls, found: Found, shape: tuple[int, ...], x: np.ndarray, is_transposed: bool = True
-) -> Difference:
-    def shaped(rows: np.ndarray | None) -> Any:
-        if rows is None:
-            return None
-        rows = rows.T if is_transposed else rows
-        return np.ascontiguousarray(rows).reshape(shape).astype(x.dtype, copy=False)[()]
-
-    value, error, step, status = found
-    return Difference(
-        shaped(value),
-        shaped(error),
-        calls.nfev,
-        step.reshape(x.shape)[()],
-        status.reshape(x.shape)[()],  # type: ignore[union-attr]
-    )
+            found = methods.sparse_hessian(calls, flat, settings, sparsity)
+    if full_output:
+        return methods.difference(calls, found, x.shape + x.shape, x, is_transposed=False)
+    return found.value if sparsity is not None else found.value.reshape(x.shape + x.shape).astype(x.dtype, copy=False)

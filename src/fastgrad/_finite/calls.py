@@ -6,8 +6,9 @@ import concurrent.futures
 import functools
 import os
 import time
+import types
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from .._arrays import FLOAT64, as_floats, is_integer
 from ..errors import ShapeError, not_scalar
 from . import steps
 from .lanes import Lanes, lanes_of, refuse
+
+if TYPE_CHECKING:
+    from .pointers import Pointer
 
 FEW = 8  # points that are not worth a program
 _SLOW = 5e-3  # seconds of a call from which tracing, a hundred times slower than Python, would take long
@@ -60,10 +64,15 @@ class Calls:
         f0: Any = None,
         is_scalar: bool = False,
     ) -> None:
-        if not callable(fun):
-            raise TypeError(f"fun is {fun!r}\n  cure: pass a function of x")
         self.fun, self.x0 = fun, x0
         self.args = args if type(args) is tuple else tuple(args)
+        pointer = None
+        if type(fun) is not types.FunctionType and type(fun) is not types.MethodType:
+            from .pointers import as_pointer
+
+            pointer = as_pointer(fun, self.args)
+            if pointer is None and not callable(fun):
+                raise TypeError(f"fun is {fun!r}\n  cure: pass a function of x")
         self.kwargs = kwargs or {}
         self.nfev = 0
         self.block = _BATCH if vectorized else _ROWS
@@ -75,7 +84,15 @@ class Calls:
         self.eps = steps.epsilon(x0.dtype, x0.dtype)  # of the narrower of point and value
         self._is_array = True  # values are arrays, which fun may write into again
         self._seconds = 0.0
-        if vectorized:
+        self._pointer: Pointer | None = None
+        if pointer is not None:
+            if vectorized or self.kwargs:
+                raise TypeError("fun is a C function of one point\n  cure: leave vectorized and kwargs out")
+            if workers is not None and not is_integer(workers):
+                raise TypeError(f"workers is {workers!r}, but fun is a C function\n  cure: a number of threads")
+            self._threads = None if workers is None or workers < 1 else int(workers)
+            self._pointer, self._run, self.block = pointer, self._in_c, _BATCH
+        elif vectorized:
             if workers is not None:
                 raise ValueError(
                     "vectorized=True makes one call, which workers cannot share\n  cure: choose one of them"
@@ -97,6 +114,9 @@ class Calls:
     # ---- the value at x0
 
     def _timed(self) -> Any:
+        if self._pointer is not None:
+            self.nfev += 1
+            return self._pointer.values(self.x0.reshape(1, -1), 1)[0, 0]
         x = self.x0.copy() if self.x0.ndim else self.x0[()]
         before = time.perf_counter()
         value = self.fun(x, *self.args, **self.kwargs)
@@ -196,10 +216,16 @@ class Calls:
 
     def _with_first(self, points: np.ndarray) -> np.ndarray:
         """Values at the points and at x0, so that there is one call in all."""
+        if len(points) and np.array_equal(points[0], self.x0.reshape(-1)):
+            self.nfev += len(points)
+            return self._in_one_call(points.reshape(-1, *self.x0.shape)).reshape(len(points), self.f0.size)
         everything = np.concatenate([self.x0.reshape(1, -1).astype(points.dtype), points])
         self.nfev += len(everything)
         found = self._in_one_call(everything.reshape(-1, *self.x0.shape))
         return found[1:].reshape(len(points), self.f0.size)
+
+    def _in_c(self, points: np.ndarray) -> np.ndarray:
+        return self._pointer.values(points.reshape(len(points), -1), self._threads)  # type: ignore[union-attr]
 
     def _by_workers(self, points: np.ndarray) -> np.ndarray:
         return self._gathered(self._map(functools.partial(_call, self.fun, self.args, self.kwargs), points), points)

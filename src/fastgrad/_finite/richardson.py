@@ -173,6 +173,7 @@ def adaptive(
     >>> np.round(found[:, 0], 9), status
     (array([ 3., 12.]), array([0, 0]))
     """
+
     def points(rows: np.ndarray, moves: np.ndarray, centre: bool) -> np.ndarray:
         n = len(x)
         points = np.empty((centre + moves.size, n), x.dtype)
@@ -229,6 +230,7 @@ def adaptive_derivative(
     >>> np.round(found, 6), status
     (array([[-1.]]), array([0]))
     """
+
     def points(rows: np.ndarray, moves: np.ndarray, centre: bool) -> np.ndarray:
         points = np.empty((centre + len(moves), len(x)), x.dtype)
         points[...] = x

@@ -1,24 +1,20 @@
 """Difference schemes: derivatives along lines of points, by real or complex steps, and mixed second derivatives.
 
-Every first derivative, every derivative of higher order and every directional one is the derivative of a function of one
-number, t, along a line: the line through x in the direction of a component, the number itself, or a direction of the
-user's. So one scheme serves them all; kinds of lines differ only in which points belong to t.
+Lines are those of `lines.py`: a derivative is always that of a function of one number.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from ..stencils import coefficients
 from . import steps
 from .calls import Calls
-
-Limits = tuple[np.ndarray, np.ndarray] | None
+from .lines import Coordinates, Limits, clipped
 
 
 class Scheme:
@@ -65,81 +61,6 @@ class Scheme:
 
 scheme_of = functools.cache(Scheme)
 """The scheme of a derivative: order, accuracy, and whether it is central, else from t onwards."""
-
-
-# ---- lines
-
-
-class Lines(Protocol):
-    """Points along N lines."""
-
-    calls: Calls
-    t: np.ndarray  # (N,): where on its line each derivative is wanted
-    is_one_point: bool  # all lines go through x0, whose value is known
-
-    def values(self, t: np.ndarray, which: np.ndarray | None) -> np.ndarray:
-        """The values (k, L, m) at t (k, L), for the lines `which`, or all."""
-
-
-class Coordinates:
-    """The lines through one point that are parallel to the axes: t is the component that moves."""
-
-    is_one_point = True
-
-    def __init__(self, calls: Calls, x: np.ndarray) -> None:
-        self.calls, self.t = calls, x
-
-    def values(self, t: np.ndarray, which: np.ndarray | None = None) -> np.ndarray:
-        """Values for components that move, in blocks that bound the memory of the points."""
-        calls, x = self.calls, self.t
-        k, n_lines = t.shape
-        n = len(x)
-        block = max(1, calls.block // (k * n + 1))
-        if n_lines > block and not calls.is_vectorized:
-            lines = np.arange(n) if which is None else which
-            parts = [self.values(t[:, i : i + block], lines[i : i + block]) for i in range(0, n_lines, block)]
-            return np.concatenate(parts, axis=1)
-        points = np.empty((k, n_lines, n), t.dtype)
-        points[...] = x
-        if which is None:
-            points.reshape(k, -1)[:, :: n + 1] = t
-        else:
-            points[:, np.arange(n_lines), which] = t
-        return calls.values(points.reshape(k * n_lines, n)).reshape(k, n_lines, calls.f0.size)
-
-
-class Elements:
-    """Numbers that a function of one number is given one by one."""
-
-    def __init__(self, calls: Calls, x: np.ndarray) -> None:
-        self.calls, self.t = calls, x
-        self.is_one_point = len(x) == 1
-
-    def values(self, t: np.ndarray, which: np.ndarray | None = None) -> np.ndarray:
-        """Values at the numbers."""
-        return self.calls.values(t.reshape(-1, 1)).reshape(*t.shape, self.calls.f0.size)
-
-
-class Direction:
-    """The line x + t v."""
-
-    is_one_point = True
-
-    def __init__(self, calls: Calls, x: np.ndarray, v: np.ndarray, limits: Limits = None) -> None:
-        self.calls, self.x, self.v, self.limits = calls, x, v, limits
-        self.t = np.zeros(1)
-
-    def values(self, t: np.ndarray, which: np.ndarray | None = None) -> np.ndarray:
-        """Values along the direction."""
-        points = self.x + t.reshape(-1, 1) * self.v
-        if points.dtype.kind != "c":
-            points = clipped(points.astype(self.x.dtype, copy=False), self.limits)
-        return self.calls.values(points).reshape(*t.shape, self.calls.f0.size)
-
-
-def clipped(points: np.ndarray, limits: Limits) -> np.ndarray:
-    """Points that rounding has not carried over the bounds."""
-    return points if limits is None else np.clip(points, limits[0], limits[1], out=points, dtype=points.dtype)
 
 
 # ---- derivatives along lines
@@ -202,11 +123,11 @@ def complex_step(lines: Any, h: np.ndarray, limits: Limits) -> np.ndarray:
     except TypeError as error:
         raise TypeError(f"fun cannot take complex x: {error}\n  cure: method='3-point' or 'adaptive'") from error
     derivative = values.imag / h[:, None]
-    _check_analytic(lines, derivative, limits)
+    check_analytic(lines, derivative, limits)
     return derivative
 
 
-def _check_analytic(lines: Any, derivative: np.ndarray, limits: Limits) -> None:
+def check_analytic(lines: Any, derivative: np.ndarray, limits: Limits) -> None:
     """Compare with real differences: over all coordinates at once, a step each in random directions, else line by line."""
     calls: Calls = lines.calls
     t = lines.t
