@@ -146,7 +146,7 @@ def _extrapolated(lines: Any, settings: Settings, accuracy: int, side: int | Non
             lower=lower,
             upper=upper,
             noise=noise,
-            value=known,
+            value=values.known,
         )
     return Found(*found)
 
