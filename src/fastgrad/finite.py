@@ -57,11 +57,11 @@ def gradient(
     kind : {None, "central", "forward", "backward"}
         To which side of `x0` points lie. None is central, or for "2-point" away from zero.
     accuracy : int, optional
-        The power of the step that the error falls with: by default 1 for "2-point", 2 for "3-point", 4 for "adaptive", which
-        takes 2, 4, 6 or 8.
+        The power of the step that the error falls with: by default 1 for "2-point", 2 for "3-point", 4 for "adaptive",
+        which takes 2, 4, 6 or 8.
     rel_step, abs_step : float or array_like, optional
-        Steps relative to ``abs(x0)``, or as they are. By default SciPy's: eps^(1/2) for "2-point" and "cs", eps^(1/3) for
-        "3-point", times ``max(1, abs(x0))``, with eps of the narrower of the dtypes of `x0` and the value.
+        Steps relative to ``abs(x0)``, or as they are. By default SciPy's: eps^(1/2) for "2-point" and "cs", eps^(1/3)
+        for "3-point", times ``max(1, abs(x0))``, with eps of the narrower of the dtypes of `x0` and the value.
     f0 : array_like, optional
         The value at `x0`, if known: one call less.
     bounds : (lower, upper) or object with lb and ub
@@ -83,7 +83,8 @@ def gradient(
     Returns
     -------
     ndarray or Difference
-        The gradient, shaped like `x0`; or this with error estimate, number of points, steps and status of each component.
+        The gradient, shaped like `x0`; or this with error estimate, number of points, steps and status of each
+        component.
 
     Raises
     ------
@@ -102,9 +103,9 @@ def gradient(
     >>> import numpy as np, fastgrad as fg
     >>> fg.finite.gradient(lambda x: x[0] ** 2 + np.exp(x[1]), [3.0, 0.0]).round(8)
     array([6., 1.])
-    >>> found = fg.finite.gradient(lambda x: np.log(x).sum(), [1.0, 0.0], bounds=(0, np.inf), full_output=True)
-    >>> found.status
-    array([0, 2])
+    >>> found = fg.finite.gradient(lambda x: np.sum(x**1.5), [0.0, 4.0], bounds=(0, np.inf), full_output=True)
+    >>> found.value.round(2), found.nfev, found.status
+    (array([0., 3.]), 5, array([0, 0]))
     """
     x = as_floats(x0, "x0")
     limits = None if bounds is _UNBOUNDED else steps.box(bounds, x)
@@ -146,17 +147,19 @@ def jacobian(
     x0, method, kind, accuracy, rel_step, abs_step, f0, bounds, noise, args, kwargs, workers, trace, full_output
         As for `gradient`.
     sparsity : array_like, scipy.sparse array or "auto", optional
-        Which elements may differ from zero. Columns that share no row are then found together, so that a banded Jacobian
-        takes few calls at any size.
+        Which elements may differ from zero. Columns that share no row are then found together, so that a banded
+        Jacobian takes few calls at any size.
     as_linear_operator : bool
-        Whether to return a ``scipy.sparse.linalg.LinearOperator`` that finds products with vectors from two points each.
+        Whether to return a ``scipy.sparse.linalg.LinearOperator`` that finds products with vectors from two points
+        each.
     vectorized : bool
         Whether `fun` takes all points at once, ``(k, *x0.shape)``, and returns ``(k, ...)``.
 
     Returns
     -------
     ndarray, scipy.sparse array, LinearOperator or Difference
-        The derivatives, of shape ``value.shape + x0.shape``; with `sparsity` or as an operator ``(value.size, x0.size)``.
+        The derivatives, of shape ``value.shape + x0.shape``; with `sparsity` or as an operator ``(value.size,
+        x0.size)``.
 
     Examples
     --------
@@ -227,9 +230,10 @@ def derivative(
 
     Notes
     -----
-    Steps of orders above 1 balance rounding with the first term that the stencil neglects, for a function that changes on
-    the scale of ``max(1, abs(x0))``. Where it changes faster, give `rel_step`, or take ``method="adaptive"``. Weights: B.
-    Fornberg, *Generation of finite difference formulas on arbitrarily spaced grids*, Mathematics of Computation 51 (1988).
+    Steps of orders above 1 balance rounding with the first term that the stencil neglects, for a function that changes
+    on the scale of ``max(1, abs(x0))``. Where it changes faster, give `rel_step`, or take ``method="adaptive"``.
+    Weights: B. Fornberg, *Generation of finite difference formulas on arbitrarily spaced grids*, Mathematics of
+    Computation 51 (1988).
 
     Examples
     --------
@@ -365,18 +369,18 @@ def hessian(
     x0, f0, bounds, noise, args, kwargs, vectorized, workers, trace, full_output
         As for `gradient`.
     method : {"3-point", "2-point", "cs", "adaptive"}
-        Central, n² + n + 1 points; forward, (n² + 3n) / 2 + 1; differences of complex steps, n² + n, with about ten digits; or
-        extrapolated second derivatives along axes and diagonals, with an error estimate.
+        Central, n² + n + 1 points; forward, (n² + 3n) / 2 + 1; differences of complex steps, n² + n, with about ten
+        digits; or extrapolated second derivatives along axes and diagonals, with an error estimate.
     rel_step, abs_step : float or array_like, optional
         As for `gradient`; by default about eps^(1/4) for "3-point", and eps^(1/3) for "2-point" and "cs".
     accuracy : int, optional
         For "adaptive": 2, 4, 6 or 8.
     jac : callable, optional
-        ``jac(x, *args, **kwargs)``, the gradient, if known. The Hessian is then made of its differences, which are fewer
-        and more accurate, and `fun`, which may be None, is not called.
+        ``jac(x, *args, **kwargs)``, the gradient, if known. The Hessian is then made of its differences, which are
+        fewer and more accurate, and `fun`, which may be None, is not called.
     sparsity : array_like, scipy.sparse array or "auto", optional
-        Which second derivatives may differ from zero: only those take points. With `jac`, columns are found together, and
-        "auto" finds the structure too.
+        Which second derivatives may differ from zero: only those take points. With `jac`, columns are found together,
+        and "auto" finds the structure too.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """Functions that trace, run for many points at once: their programs, remembered by the code of the function.
 
-Differences are asked for again and again for one function, or for lambdas made anew from one piece of code. Both share a
-program as long as all that the code refers to is the same: closures, defaults and globals are compared by identity.
+Differences are asked for again and again for one function, or for lambdas made anew from one piece of code. Both share
+a program as long as all that the code refers to is the same: closures, defaults and globals are compared by identity.
 What changes inside of these objects is not seen here; whoever uses a program compares one value with a plain call.
 """
 

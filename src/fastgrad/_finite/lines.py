@@ -1,8 +1,8 @@
 """Lines of points: every derivative is that of a function of one number t along a line.
 
-A gradient takes the lines through x parallel to the axes, where t is the component that moves; a derivative of a function of
-numbers takes the numbers themselves; a directional one the line x + t v. So one scheme serves all of them, and kinds of
-lines differ only in which point belongs to t.
+A gradient takes the lines through x parallel to the axes, where t is the component that moves; a derivative of a
+function of numbers takes the numbers themselves; a directional one the line x + t v. So one scheme serves all of them,
+and kinds of lines differ only in which point belongs to t.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Grouped:
 
 
 class Diagonals:
-    """The lines through one point along each axis, then along the diagonals of pairs of axes, in steps of their scales."""
+    """The lines through one point along each axis, then along diagonals of pairs of axes, by multiples of scales."""
 
     is_one_point = True
 

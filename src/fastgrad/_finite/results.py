@@ -26,8 +26,8 @@ class Difference:
     value : float, ndarray or scipy.sparse array
         The derivative.
     error : ndarray or None
-        Estimated absolute error of each component, shaped like `value`; None but for ``method="adaptive"``, as the other
-        methods have nothing to estimate it from.
+        Estimated absolute error of each component, shaped like `value`; None but for ``method="adaptive"``, as the
+        other methods have nothing to estimate it from.
     nfev : int
         Points at which the function was evaluated.
     step : float or ndarray

@@ -128,7 +128,7 @@ def complex_step(lines: Any, h: np.ndarray, limits: Limits) -> np.ndarray:
 
 
 def check_analytic(lines: Any, derivative: np.ndarray, limits: Limits) -> None:
-    """Compare with real differences: over all coordinates at once, a step each in random directions, else line by line."""
+    """Compare with real differences: of all coordinates at once, in random directions, or line by line."""
     calls: Calls = lines.calls
     t = lines.t
     h = steps.relative(calls.eps, (-1, 0, 1), 1) * np.maximum(1.0, np.abs(t))
@@ -154,8 +154,8 @@ def check_analytic(lines: Any, derivative: np.ndarray, limits: Limits) -> None:
         is_off = miss > 1e-3 * (scale[0] + scale[1]) + bend + noise
     if np.any(is_off):
         raise ValueError(
-            "fun is not analytic: its derivative by method='cs' is not that of real differences, as after np.abs, np.conj,"
-            " a real part or a comparison of complex numbers\n  cure: method='3-point' or 'adaptive'"
+            "fun is not analytic: its derivative by method='cs' is not that of real differences, as after np.abs,"
+            " np.conj, a real part or a comparison of complex numbers\n  cure: method='3-point' or 'adaptive'"
         )
 
 
@@ -167,8 +167,8 @@ def hessian(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Second derivatives (n, n) of a scalar function, and the steps that were taken.
 
-    Central, n² + n + 1 points: f(±h_i), f(±h_j), ±(h_i, h_j). Forward, (n² + 3n) / 2 + 1. Components whose bounds are too
-    near for the central stencil have the one-sided one of the same accuracy, in products with those of the others.
+    Central, n² + n + 1 points: f(±h_i), f(±h_j), ±(h_i, h_j). Forward, (n² + 3n) / 2 + 1. Components whose bounds are
+    too near for the central stencil have the one-sided one of the same accuracy, in products with those of the others.
     """
     n = len(x)
     if is_central:

@@ -92,7 +92,7 @@ def box(bounds: Any, x0: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         raise ValueError(
             f"bounds has {len(bounds)} entries\n  cure: pass (lower, upper), each a number or shaped like x0"
         )
-    lower, upper = (np.asarray(as_floats(b, name), np.float64) for b, name in zip(bounds, ("bounds[0]", "bounds[1]")))
+    lower, upper = (np.asarray(as_floats(bounds[k], f"bounds[{k}]"), np.float64) for k in (0, 1))
     for bound, name in ((lower, "bounds[0]"), (upper, "bounds[1]")):
         if bound.ndim and bound.shape != x0.shape:
             raise ValueError(f"{name} has shape {bound.shape}, but x0 {x0.shape}\n  cure: a number, or shaped like x0")
@@ -106,8 +106,10 @@ def box(bounds: Any, x0: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def one_sided(x: np.ndarray, h: np.ndarray, reach: int, limits: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """Steps for stencils at 0, h .. reach h that stay within the limits: turned round where they fit the other way, else
-    shortened towards the wider side."""
+    """Steps for stencils at 0, h .. reach h that stay within the limits.
+
+    They turn round where they fit the other way, else they are shortened towards the wider side.
+    """
     below, above = x - limits[0], limits[1] - x
     fits_ahead = np.where(h >= 0, above, below) >= np.abs(h) * reach
     fits_behind = np.where(h >= 0, below, above) >= np.abs(h) * reach
@@ -118,7 +120,7 @@ def one_sided(x: np.ndarray, h: np.ndarray, reach: int, limits: tuple[np.ndarray
 def two_sided(
     x: np.ndarray, h: np.ndarray, reach: int, aside: int, limits: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Steps for stencils that reach so many steps to both sides, and where to use one that goes `aside` steps to one side.
+    """Steps for stencils that reach so many steps to both sides, and where to use one of `aside` to one.
 
     As SciPy does: where the central stencil does not fit, the one-sided one at full step or as far as the limit, but a
     central one with a step at least as long is preferred.
@@ -154,10 +156,11 @@ def from_noise(
 ) -> np.ndarray:
     """Steps for a function whose values are off by about `noise`, an absolute error.
 
-    Forward differences: h = 8^(1/4) (noise / |f''|)^(1/2); central ones: h = (3 noise / |f'''|)^(1/3), for which f''' is
-    taken as f'' over the scale max(1, |x|). The curvature comes from second differences over noise^(1/4), again over a
-    step adapted to it where the first was within the noise or too long: Moré & Wild, *Estimating derivatives of noisy
-    simulations*, ACM Transactions on Mathematical Software 38 (2012), section 5. Without curvature the probe's step stays.
+    Forward differences: h = 8^(1/4) (noise / |f''|)^(1/2); central ones: h = (3 noise / |f'''|)^(1/3), for which f'''
+    is taken as f'' over the scale max(1, |x|). The curvature comes from second differences over noise^(1/4), again over
+    a step adapted to it where the first was within the noise or too long: Moré & Wild, *Estimating derivatives of noisy
+    simulations*, ACM Transactions on Mathematical Software 38 (2012), section 5. Without curvature the probe's step
+    stays.
     """
     level = noise_of(noise)
     scale = np.maximum(1.0, np.abs(x)).astype(np.float64)
@@ -176,10 +179,7 @@ def from_noise(
             # within the noise: longer; too long: as if the curvature seen were right
             probe = np.where(found, (level / new) ** 0.25, 8 * probe)
     with np.errstate(all="ignore"):
-        if power == 2:
-            h = 8**0.25 * np.sqrt(level / curvature)
-        else:
-            h = np.cbrt(3 * level * scale / curvature)
+        h = 8**0.25 * np.sqrt(level / curvature) if power == 2 else np.cbrt(3 * level * scale / curvature)
     return np.where(curvature > 0, np.minimum(h, scale), best)
 
 
