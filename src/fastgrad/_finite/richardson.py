@@ -53,7 +53,7 @@ class Stencil(NamedTuple):
     weights: np.ndarray  # (P + 1, P) of the term that is the derivative, then of the terms 1 .. P
     noise: np.ndarray  # (P + 1, 1, 1) how much these weights magnify independent errors of the values
     within: np.ndarray  # (P, 1, 1) what the terms 1 .. P of a function wrongly add to the first
-    beyond: np.ndarray  # (2, 1, 1) what the next two add
+    beyond: np.ndarray  # (2, 1, 1) what the next two add, with a margin
 
 
 def _polynomials(nodes: tuple[int, ...]) -> list[list[Fraction]]:
@@ -92,7 +92,7 @@ def stencil(derivative: int, order: int, sided: bool = False) -> Stencil:
         weights,
         np.sqrt(np.sum(weights * weights, axis=1))[:, None, None],
         wrong[:-2],
-        wrong[-2:],
+        wrong[-2:] * _MARGIN,
     )
 
 
@@ -318,7 +318,8 @@ class _Search:
             np.clip(points, *self.bounds, out=points)
         values = self.values(points)
         if values.dtype != np.float64:
-            self.eps = max(self.eps, float(np.finfo(values.dtype).eps))
+            if values.dtype.kind == "f":
+                self.eps = max(self.eps, float(np.finfo(values.dtype).eps))
             values = values.astype(np.float64)
         if not self.shared:
             values = values.reshape(len(points), len(self.x), -1)
@@ -357,8 +358,10 @@ class _Search:
         h = step[:, None]
         scale = h if self.derivative == 1 else h**self.derivative / math.factorial(self.derivative)
         found = terms[0] / scale
-        terms, moved = np.abs(terms), np.maximum.reduce(np.abs(moved))
-        return _Level(found, *self.judge(rows, scheme, terms, moved, np.abs(scale), np.abs(h)), step, around)
+        if sided is not None:
+            h, scale = np.abs(h), np.abs(scale)
+        judged = self.judge(rows, scheme, np.abs(terms), np.maximum.reduce(np.abs(moved)), scale, h)
+        return _Level(found, *judged, step, around)
 
     def judge(
         self,
@@ -382,25 +385,29 @@ class _Search:
         squares = np.minimum(seen / last[:2], rate * rate)
         square = np.maximum(squares[0], squares[1])
         rate = np.sqrt(square)
-        truncated = (scheme.beyond[0] + scheme.beyond[1] * rate) * np.maximum(square * seen[0], rate * seen[1])
+        following = rate * np.maximum(rate * seen[0], seen[1])
+        truncated = scheme.beyond[0] * following
+        if self.derivative % 2 == 0:  # where symmetric nodes leave only the term after that
+            truncated += scheme.beyond[1] * (rate * following)
         if self.order == 2:  # the first term left over is among the known ones
             truncated += np.add.reduce(scheme.within * terms[1:])
-        truncated *= _MARGIN
         error = truncated + rounded
         spread = np.add.reduce(terms[self.derivative :])
-        asked = self.tolerance() * spread
+        if self.rtol is None:
+            self.rtol = tolerance(self.derivative, self.order, max(self.eps, self.relative))
+        asked = self.rtol * spread
         fine = error <= asked
         if not fine.all():
             allowed = asked
             if self.shared:  # what rounding leaves is small also if it is small against the steepest slope
                 if len(rows) == len(self.x):
-                    self.small = self.tolerance() * np.fmax.reduce(spread) / scale
-                allowed = np.maximum(asked, self.small[rows] * scale)
-            fine = (truncated <= np.maximum(asked, rounded)) & (rounded <= allowed) | (spread == 0)
+                    self.peak = np.fmax.reduce(asked), scale
+                peak, its_scale = self.peak
+                allowed = np.maximum(asked, peak if scale is its_scale else peak * (scale / its_scale[rows]))
+            constant = spread == 0
+            error[constant] = rounded[constant]
+            fine = (truncated <= np.maximum(asked, rounded)) & (rounded <= allowed) | constant
         return error / scale, fine, rounded / truncated
-
-    def tolerance(self) -> float:
-        return tolerance(self.derivative, self.order, max(self.eps, self.relative)) if self.rtol is None else self.rtol
 
     def at_x(self, rows: Any) -> np.ndarray:
         return self.value if self.shared else self.value[0, rows]
