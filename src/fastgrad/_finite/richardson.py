@@ -39,7 +39,8 @@ MESSAGES = {
 
 _MARGIN = 2.0  # for a sequence of terms that goes on a little faster than its rate
 _LEVELS = 16  # at most
-_FAILURES = 3  # with values that are not finite, before all nodes go to one side
+_BROKEN = 3  # of them with values that are not finite, before all nodes go to one side
+_IDLE = 5  # of them in a row that make nothing better
 _MOST = 1 << 22  # numbers in the points of one call
 
 
@@ -298,7 +299,7 @@ class _Search:
             level = self.level(rows, *self.place(rows, self.first(steps)))
             if self.eps > eps and steps is None:  # the values are float32
                 level = self.level(rows, *self.place(rows, self.first(steps)))
-            if level.fine.all():
+            if level.fine.all() and (self.room is None or level.step.all()):
                 return level.found, level.error, level.step, np.zeros(n, np.intp)
             return self.refine(level, self.first(steps))
 
@@ -325,17 +326,18 @@ class _Search:
             values = values.reshape(len(points), len(self.x), -1)
         if centre:
             self.value, values = values[:1], values[1:]
-        return values.reshape(len(moves), len(rows), -1) if self.shared else values[:, rows]
+        return values.reshape(len(moves), len(rows), values.shape[1]) if self.shared else values[:, rows]
 
     def place(self, rows: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """The steps that bounds leave, and which rows need their nodes on one side: where else h would be 4 times smaller."""
+        """The steps that bounds leave, and which rows have all nodes on one side: where that is worth a step 4 times longer."""
         if self.room is None:
             return h, None
         below, above = self.room[:, rows]
         nearer, farther = np.minimum(below, above), np.maximum(below, above)
         count = len(stencil(self.derivative, self.order).nodes)
-        sided = nearer < count / 8 * h
-        most = np.where(sided, farther / count, nearer / (count / 2))
+        central, one_sided = nearer / (count / 2), farther / count
+        sided = 4 * central < np.minimum(h, one_sided)
+        most = np.where(sided, one_sided, central)
         h = np.where(h > most, np.where(most > 0, np.exp2(np.floor(np.log2(most))), 0.0), h)
         return np.where(sided & (above < below), -h, h), sided if sided.any() else None
 
@@ -399,12 +401,15 @@ class _Search:
         fine = error <= asked
         if not fine.all():
             allowed = asked
-            if self.shared:  # what rounding leaves is small also if it is small against the steepest slope
+            if self.shared:  # what rounding leaves is small also if it is small against all rows together
                 if len(rows) == len(self.x):
-                    self.peak = np.fmax.reduce(asked), scale
-                peak, its_scale = self.peak
-                allowed = np.maximum(asked, peak if scale is its_scale else peak * (scale / its_scale[rows]))
-            constant = spread == 0
+                    total = np.add.reduce(asked)
+                    if not np.isfinite(total).all():
+                        total = np.add.reduce(np.where(np.isfinite(asked), asked, 0.0))
+                    self.total = total, scale
+                total, its_scale = self.total
+                allowed = np.maximum(asked, total if scale is its_scale else total * (scale / its_scale[rows]))
+            constant = (spread == 0) & (scale != 0)
             error[constant] = rounded[constant]
             fine = (truncated <= np.maximum(asked, rounded)) & (rounded <= allowed) | constant
         return error / scale, fine, rounded / truncated
@@ -428,46 +433,54 @@ class _Search:
     def refine(self, level: _Level, first: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Go on with the rows that are not fine, each with its own step, between those found too small and too large."""
         n, m = level.found.shape
-        rows, defined = np.arange(n), np.broadcast_to(np.isfinite(self.at_x(slice(None))), (n, m))
+        rows, value = np.arange(n), self.at_x(slice(None))
+        settled = np.broadcast_to(~np.isfinite(value), (n, m)).copy()  # nothing else can come of these
         found, error, step = np.full((n, m), np.nan), np.full((n, m), np.inf), level.step.copy()
-        status, failures = np.full(n, INACCURATE), np.zeros(n, np.intp)
-        least, most = np.maximum(8 * self.eps * self.far, 1e-30), 2.0**20 * np.maximum(self.far, 1.0)
+        status, broken_levels, idle_levels = np.full(n, INACCURATE), np.zeros(n, np.intp), np.zeros(n, np.intp)
+        size = np.maximum(self.far, 1.0)
+        least, most = np.maximum(8 * self.eps * self.far, 1e-30), 2.0**20 * size
         small, large = least.copy(), most.copy()
         for _ in range(_LEVELS):
             better = level.error < error[rows]
             found[rows] = np.where(better, level.found, found[rows])
             error[rows] = np.where(better, level.error, error[rows])
-            step[rows] = np.where(better.any(axis=1), level.step, step[rows])
+            helped = better.any(axis=1)
+            step[rows] = np.where(helped, level.step, step[rows])
+            settled[rows] |= level.fine
 
-            unsolved, finite = ~level.fine & defined[rows], np.isfinite(level.error)
-            going = unsolved.any(axis=1)
-            status[rows[~going]] = CONVERGED
+            unsolved, finite = ~settled[rows], np.isfinite(level.error)
+            broken = (unsolved & ~finite).any(axis=1)
+            broken_levels[rows] += broken
+            idle_levels[rows] = np.where(helped | broken, 0, idle_levels[rows] + 1)
             # the column with the largest error has its way, except that values have to be finite
             hardest = np.argmax(np.where(unsolved & finite, level.error, -1.0), axis=1)
             balance = np.take_along_axis(level.balance, hardest[:, None], axis=1)[:, 0]
             factor = (balance * self.derivative / self.order) ** (1 / (self.derivative + self.order))
             factor = np.exp2(np.round(np.log2(np.clip(factor, 2.0**-10, 8.0))))
-            factor[~better.any(axis=1) & (factor > 1)] = 0.5  # a longer step has not helped
-            broken = (unsolved & ~finite).any(axis=1)
+            factor[~helped & (factor > 1)] = 0.5  # a longer step has not helped
             factor[broken] = 2.0**-8
-            failures[rows] += broken
 
             h = np.abs(level.step)
             small[rows] = np.where(factor > 1, np.maximum(small[rows], h), small[rows])
             large[rows] = np.where(factor < 1, np.minimum(large[rows], h), large[rows])
             wanted = np.clip(factor * h, 2 * small[rows], large[rows] / 2)
-            edge = np.flatnonzero(broken & (failures[rows] == _FAILURES))
+            edge = np.flatnonzero(broken & (broken_levels[rows] == _BROKEN))
             if len(edge) and len(edge := edge[self.leave_edge(rows[edge], level.around[:, edge])]):
                 at = rows[edge]
                 small[at], large[at], wanted[edge] = least[at], most[at], first[at]
             placed, sided = self.place(rows, wanted)
-            going &= (2 * small[rows] <= large[rows] / 2) & (np.abs(placed) != h)
+            going = unsolved.any(axis=1) & (idle_levels[rows] < _IDLE)
             limited = (np.abs(placed) < wanted) | (factor * h > most[rows]) | (factor * h < least[rows])
-            status[rows[~going & limited & unsolved.any(axis=1)]] = STEP_LIMIT
+            stuck = (2 * small[rows] > large[rows] / 2) | (np.abs(placed) == h)
+            status[rows[going & stuck & limited]] = STEP_LIMIT
+            going &= ~stuck
             if not going.any():
                 break
             rows = rows[going]
             level = self.level(rows, placed[going], None if sided is None else sided[going])
+        # zero, as far as the values can tell
+        zero = (np.abs(found) <= error) & (error <= self.rtol * np.abs(value) / size[:, None] ** self.derivative)
+        status[(settled | zero).all(axis=1)] = CONVERGED
         status[~np.isfinite(found).all(axis=1)] = NOT_FINITE
         status[step == 0] = STEP_LIMIT
         return found, error, step, status
