@@ -150,7 +150,8 @@ def adaptive(
     order : int
         Of the error, as a power of the step: 2, 4, 6 or 8; so many calls for each component and level.
     noise : float or array_like
-        Absolute error of the values, a number or (m,), where it is larger than rounding.
+        Standard deviation of the values, a number or (m,), where it is larger than rounding; errors are twice what it
+        makes.
     rtol : float, optional
         Relative error at which a component is done; by default `tolerance`. With 0 the best step is looked for.
     value : ndarray, optional
@@ -377,7 +378,7 @@ class _Search:
         """Error, fine and balance of a `_Level`, from the terms and the largest change of the values."""
         uncertain = self.eps * (np.abs(self.at_x(rows)) + self.condition(rows, terms[1] / h) + moved)
         if self.noise is not None:
-            uncertain = np.maximum(uncertain, self.noise)
+            uncertain = np.maximum(uncertain, 2 * self.noise)
         rounded = scheme.noise[0] * uncertain
         # the terms go on at the rate of the last four, as far as these are above rounding
         floor = scheme.noise[-4:] * uncertain
@@ -426,7 +427,7 @@ class _Search:
         else:
             self.slopes = slopes
         condition = self.far.dot(self.slopes)
-        if math.isfinite(condition[0]) and (len(condition) == 1 or np.isfinite(condition).all()):
+        if math.isfinite(condition[0]) if len(condition) == 1 else np.isfinite(condition).all():
             return condition
         return self.far.dot(np.where(np.isfinite(self.slopes), self.slopes, 0.0))
 
@@ -435,15 +436,21 @@ class _Search:
         n, m = level.found.shape
         rows, value = np.arange(n), self.at_x(slice(None))
         settled = np.broadcast_to(~np.isfinite(value), (n, m)).copy()  # nothing else can come of these
-        found, error, step = np.full((n, m), np.nan), np.full((n, m), np.inf), level.step.copy()
+        found, error, reach = np.full((n, m), np.nan), np.full((n, m), np.inf), np.full((n, m), np.inf)
+        step = level.step.copy()
         status, broken_levels, idle_levels = np.full(n, INACCURATE), np.zeros(n, np.intp), np.zeros(n, np.intp)
         size = np.maximum(self.far, 1.0)
         least, most = np.maximum(8 * self.eps * self.far, 1e-30), 2.0**20 * size
         small, large = least.copy(), most.copy()
         for _ in range(_LEVELS):
-            better = level.error < error[rows]
+            # of estimates that contradict each other, the one with the shorter step is right: rounding is known, while
+            # terms may seem to fall when the nodes lie far apart
+            h = np.abs(level.step)
+            apart = np.abs(level.found - found[rows]) > level.error + error[rows]
+            better = np.where(apart, h[:, None] < reach[rows], level.error < error[rows])
             found[rows] = np.where(better, level.found, found[rows])
             error[rows] = np.where(better, level.error, error[rows])
+            reach[rows] = np.where(better, h[:, None], reach[rows])
             helped = better.any(axis=1)
             step[rows] = np.where(helped, level.step, step[rows])
             settled[rows] |= level.fine
@@ -457,10 +464,10 @@ class _Search:
             balance = np.take_along_axis(level.balance, hardest[:, None], axis=1)[:, 0]
             factor = (balance * self.derivative / self.order) ** (1 / (self.derivative + self.order))
             factor = np.exp2(np.round(np.log2(np.clip(factor, 2.0**-10, 8.0))))
-            factor[~helped & (factor > 1)] = 0.5  # a longer step has not helped
+            # a longer step that has not helped is too long; a shorter one is far from where the power law begins
+            factor[~helped] = np.select([factor[~helped] > 1, factor[~helped] < 1], [0.5, 2.0**-10], 1.0)
             factor[broken] = 2.0**-8
 
-            h = np.abs(level.step)
             small[rows] = np.where(factor > 1, np.maximum(small[rows], h), small[rows])
             large[rows] = np.where(factor < 1, np.minimum(large[rows], h), large[rows])
             wanted = np.clip(factor * h, 2 * small[rows], large[rows] / 2)
