@@ -9,13 +9,16 @@ The error comes from those coefficients, not from a tableau of further steps as 
 each column with two more calls. ``c[j]``, the j-th term at distance h, falls about geometrically once h is small
 against the scale on which the function changes; the rate continues the sequence to the first term that the weights do
 not remove. Terms below the rounding of the values say nothing and are left out. Rounding itself is taken as eps times
-the values and the condition of the function, the sum of ``abs(x[j] * df/dx[j])``: what moving every argument by one ulp does.
+the values and the condition of the function, the sum of ``abs(x[j] * df/dx[j])``: what moving every argument by one
+ulp does. That is what is not covered: values that lose digits by cancellation that neither x nor the value shows.
 
 Truncation grows as h**q and rounding falls as h**-k, so both together say where the best step is. A component whose
-estimate is within the tolerance after one level is done: 2p calls. The others go on with that step, as far as it helps.
+estimate is within the tolerance after one level is done: 2p calls. The others go on with that step, as far as it helps;
+of what two steps find, the smaller estimate counts, but where they contradict each other the shorter step.
 
 .. [1] L. F. Richardson, *The deferred approach to the limit*, Phil. Trans. Royal Society A 226 (1927) 299-361.
-.. [2] J. N. Lyness and C. B. Moler, *Van der Monde systems and numerical differentiation*, Numer. Math. 8 (1966) 458-464.
+.. [2] J. N. Lyness and C. B. Moler, *Van der Monde systems and numerical differentiation*, Numerische Mathematik 8
+   (1966) 458-464.
 .. [3] C. Ridders, *Accurate computation of F'(x) and F'(x) F''(x)*, Advances in Engineering Software 4 (1982) 75-76.
 """
 
@@ -51,7 +54,7 @@ class Stencil(NamedTuple):
     """
 
     nodes: np.ndarray  # (P, 1)
-    weights: np.ndarray  # (P + 1, P) of the term that is the derivative, then of the terms 1 .. P
+    weights: np.ndarray  # (P + 1, P): of the derivative's term, extrapolated, then of the terms 1 .. P
     noise: np.ndarray  # (P + 1, 1, 1) how much these weights magnify independent errors of the values
     within: np.ndarray  # (P, 1, 1) what the terms 1 .. P of a function wrongly add to the first
     beyond: np.ndarray  # (2, 1, 1) what the next two add, with a margin
@@ -115,7 +118,7 @@ def tolerance(derivative: int, order: int, eps: float) -> float:
 
 
 def first_steps(x: np.ndarray, *, derivative: int = 1, order: int = 4, eps: float = 2.0**-52) -> np.ndarray:
-    """Where the search begins: truncation and rounding balanced for a function that changes on the scale of max(1, |x|).
+    """Where the search begins: errors balanced for a function that changes on the scale of max(1, |x|).
 
     Powers of two, so that ``x + step`` is seldom rounded: the mantissa of that scale is cleared.
     """
@@ -175,6 +178,7 @@ def adaptive(
     >>> np.round(found[:, 0], 9), status
     (array([ 3., 12.]), array([0, 0]))
     """
+
     def points(rows: np.ndarray, moves: np.ndarray, centre: bool) -> np.ndarray:
         n = len(x)
         points = np.empty((centre + moves.size, n), x.dtype)
@@ -231,6 +235,7 @@ def adaptive_derivative(
     >>> np.round(found, 6), status
     (array([[-1.]]), array([0]))
     """
+
     def points(rows: np.ndarray, moves: np.ndarray, centre: bool) -> np.ndarray:
         points = np.empty((centre + len(moves), len(x)), x.dtype)
         points[...] = x
@@ -283,6 +288,7 @@ class _Search:
             self.bounds = lower, upper = (-np.inf if lower is None else lower), (np.inf if upper is None else upper)
             self.room = np.array([x - lower, upper - x], np.float64)
         self.relative = 0.0  # noise
+        self.slopes = np.zeros(0)
         self.value: Any = None
         if value is not None:
             self.eps = max(self.eps, float(np.finfo(value.dtype).eps))
@@ -330,7 +336,7 @@ class _Search:
         return values.reshape(len(moves), len(rows), values.shape[1]) if self.shared else values[:, rows]
 
     def place(self, rows: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """The steps that bounds leave, and which rows have all nodes on one side: where that is worth a step 4 times longer."""
+        """The steps that bounds leave, and which rows have all nodes on one side: for a step that is 4 times longer."""
         if self.room is None:
             return h, None
         below, above = self.room[:, rows]
@@ -432,7 +438,7 @@ class _Search:
         return self.far.dot(np.where(np.isfinite(self.slopes), self.slopes, 0.0))
 
     def refine(self, level: _Level, first: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Go on with the rows that are not fine, each with its own step, between those found too small and too large."""
+        """Go on with the rows that are not fine, each with its own step, between the too small and the too large."""
         n, m = level.found.shape
         rows, value = np.arange(n), self.at_x(slice(None))
         settled = np.broadcast_to(~np.isfinite(value), (n, m)).copy()  # nothing else can come of these
@@ -493,7 +499,7 @@ class _Search:
         return found, error, step, status
 
     def leave_edge(self, rows: np.ndarray, around: np.ndarray) -> np.ndarray:
-        """Which rows have finite values on one side of x alone, whatever the step: from now on, that is where nodes lie."""
+        """Which rows have finite values on one side of x alone: from now on, that is where their nodes are."""
         half = len(around) // 2
         below, above = (np.isfinite(part).all(axis=(0, 2)) for part in (around[:half], around[half:]))
         if self.room is None:
