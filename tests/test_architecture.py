@@ -56,6 +56,7 @@ FLOORS = [
     ["methods"],
     ["_compiler"],
     ["transform"],
+    ["_finite"],
     ["matrices"],
     ["functions"],
     ["_explain", "_check", "loops", "_searches", "_levenberg", "_curves", "problem", "results"],
