@@ -9,13 +9,16 @@ The error comes from those coefficients, not from a tableau of further steps as 
 each column with two more calls. ``c[j]``, the j-th term at distance h, falls about geometrically once h is small
 against the scale on which the function changes; the rate continues the sequence to the first term that the weights do
 not remove. Terms below the rounding of the values say nothing and are left out. Rounding itself is taken as eps times
-the values and the condition of the function, the sum of ``abs(x[j] * df/dx[j])``: what moving every argument by one ulp does.
+the values and the condition of the function, the sum of ``abs(x[j] * df/dx[j])``: what moving every argument by one
+ulp does. That is what is not covered: values that lose digits by cancellation that neither x nor the value shows.
 
 Truncation grows as h**q and rounding falls as h**-k, so both together say where the best step is. A component whose
-estimate is within the tolerance after one level is done: 2p calls. The others go on with that step, as far as it helps.
+estimate is within the tolerance after one level is done: 2p calls. The others go on with that step, as far as it helps;
+of what two steps find, the smaller estimate counts, but where they contradict each other the shorter step.
 
 .. [1] L. F. Richardson, *The deferred approach to the limit*, Phil. Trans. Royal Society A 226 (1927) 299-361.
-.. [2] J. N. Lyness and C. B. Moler, *Van der Monde systems and numerical differentiation*, Numer. Math. 8 (1966) 458-464.
+.. [2] J. N. Lyness and C. B. Moler, *Van der Monde systems and numerical differentiation*, Numerische Mathematik 8
+   (1966) 458-464.
 .. [3] C. Ridders, *Accurate computation of F'(x) and F'(x) F''(x)*, Advances in Engineering Software 4 (1982) 75-76.
 """
 
@@ -39,7 +42,8 @@ MESSAGES = {
 
 _MARGIN = 2.0  # for a sequence of terms that goes on a little faster than its rate
 _LEVELS = 16  # at most
-_FAILURES = 3  # with values that are not finite, before all nodes go to one side
+_BROKEN = 3  # of them with values that are not finite, before all nodes go to one side
+_IDLE = 5  # of them in a row that make nothing better
 _MOST = 1 << 22  # numbers in the points of one call
 
 
@@ -50,10 +54,10 @@ class Stencil(NamedTuple):
     """
 
     nodes: np.ndarray  # (P, 1)
-    weights: np.ndarray  # (P + 1, P) of the term that is the derivative, then of the terms 1 .. P
+    weights: np.ndarray  # (P + 1, P): of the derivative's term, extrapolated, then of the terms 1 .. P
     noise: np.ndarray  # (P + 1, 1, 1) how much these weights magnify independent errors of the values
     within: np.ndarray  # (P, 1, 1) what the terms 1 .. P of a function wrongly add to the first
-    beyond: np.ndarray  # (2, 1, 1) what the next two add
+    beyond: np.ndarray  # (2, 1, 1) what the next two add, with a margin
 
 
 def _polynomials(nodes: tuple[int, ...]) -> list[list[Fraction]]:
@@ -92,7 +96,7 @@ def stencil(derivative: int, order: int, sided: bool = False) -> Stencil:
         weights,
         np.sqrt(np.sum(weights * weights, axis=1))[:, None, None],
         wrong[:-2],
-        wrong[-2:],
+        wrong[-2:] * _MARGIN,
     )
 
 
@@ -114,7 +118,7 @@ def tolerance(derivative: int, order: int, eps: float) -> float:
 
 
 def first_steps(x: np.ndarray, *, derivative: int = 1, order: int = 4, eps: float = 2.0**-52) -> np.ndarray:
-    """Where the search begins: truncation and rounding balanced for a function that changes on the scale of max(1, |x|).
+    """Where the search begins: errors balanced for a function that changes on the scale of max(1, |x|).
 
     Powers of two, so that ``x + step`` is seldom rounded: the mantissa of that scale is cleared.
     """
@@ -149,7 +153,8 @@ def adaptive(
     order : int
         Of the error, as a power of the step: 2, 4, 6 or 8; so many calls for each component and level.
     noise : float or array_like
-        Absolute error of the values, a number or (m,), where it is larger than rounding.
+        Standard deviation of the values, a number or (m,), where it is larger than rounding; errors are twice what it
+        makes.
     rtol : float, optional
         Relative error at which a component is done; by default `tolerance`. With 0 the best step is looked for.
     value : ndarray, optional
@@ -283,6 +288,7 @@ class _Search:
             self.bounds = lower, upper = (-np.inf if lower is None else lower), (np.inf if upper is None else upper)
             self.room = np.array([x - lower, upper - x], np.float64)
         self.relative = 0.0  # noise
+        self.slopes = np.zeros(0)
         self.value: Any = None
         if value is not None:
             self.eps = max(self.eps, float(np.finfo(value.dtype).eps))
@@ -300,7 +306,7 @@ class _Search:
             level = self.level(rows, *self.place(rows, self.first(steps)))
             if self.eps > eps and steps is None:  # the values are float32
                 level = self.level(rows, *self.place(rows, self.first(steps)))
-            if level.fine.all():
+            if level.fine.all() and (self.room is None or level.step.all()):
                 return level.found, level.error, level.step, np.zeros(n, np.intp)
             return self.refine(level, self.first(steps))
 
@@ -320,23 +326,25 @@ class _Search:
             np.clip(points, *self.bounds, out=points)
         values = self.values(points)
         if values.dtype != np.float64:
-            self.eps = max(self.eps, float(np.finfo(values.dtype).eps))
+            if values.dtype.kind == "f":
+                self.eps = max(self.eps, float(np.finfo(values.dtype).eps))
             values = values.astype(np.float64)
         if not self.shared:
             values = values.reshape(len(points), len(self.x), -1)
         if centre:
             self.value, values = values[:1], values[1:]
-        return values.reshape(len(moves), len(rows), -1) if self.shared else values[:, rows]
+        return values.reshape(len(moves), len(rows), values.shape[1]) if self.shared else values[:, rows]
 
     def place(self, rows: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """The steps that bounds leave, and which rows need their nodes on one side: where else h would be 4 times smaller."""
+        """The steps that bounds leave, and which rows have all nodes on one side: for a step that is 4 times longer."""
         if self.room is None:
             return h, None
         below, above = self.room[:, rows]
         nearer, farther = np.minimum(below, above), np.maximum(below, above)
         count = len(stencil(self.derivative, self.order).nodes)
-        sided = nearer < count / 8 * h
-        most = np.where(sided, farther / count, nearer / (count / 2))
+        central, one_sided = nearer / (count / 2), farther / count
+        sided = 4 * central < np.minimum(h, one_sided)
+        most = np.where(sided, one_sided, central)
         h = np.where(h > most, np.where(most > 0, np.exp2(np.floor(np.log2(most))), 0.0), h)
         return np.where(sided & (above < below), -h, h), sided if sided.any() else None
 
@@ -359,8 +367,10 @@ class _Search:
         h = step[:, None]
         scale = h if self.derivative == 1 else h**self.derivative / math.factorial(self.derivative)
         found = terms[0] / scale
-        terms, moved = np.abs(terms), np.maximum.reduce(np.abs(moved))
-        return _Level(found, *self.judge(rows, scheme, terms, moved, np.abs(scale), np.abs(h)), step, around)
+        if sided is not None:
+            h, scale = np.abs(h), np.abs(scale)
+        judged = self.judge(rows, scheme, np.abs(terms), np.maximum.reduce(np.abs(moved)), scale, h)
+        return _Level(found, *judged, step, around)
 
     def judge(
         self,
@@ -374,7 +384,7 @@ class _Search:
         """Error, fine and balance of a `_Level`, from the terms and the largest change of the values."""
         uncertain = self.eps * (np.abs(self.at_x(rows)) + self.condition(rows, terms[1] / h) + moved)
         if self.noise is not None:
-            uncertain = np.maximum(uncertain, self.noise)
+            uncertain = np.maximum(uncertain, 2 * self.noise)
         rounded = scheme.noise[0] * uncertain
         # the terms go on at the rate of the last four, as far as these are above rounding
         floor = scheme.noise[-4:] * uncertain
@@ -384,25 +394,32 @@ class _Search:
         squares = np.minimum(seen / last[:2], rate * rate)
         square = np.maximum(squares[0], squares[1])
         rate = np.sqrt(square)
-        truncated = (scheme.beyond[0] + scheme.beyond[1] * rate) * np.maximum(square * seen[0], rate * seen[1])
+        following = rate * np.maximum(rate * seen[0], seen[1])
+        truncated = scheme.beyond[0] * following
+        if self.derivative % 2 == 0:  # where symmetric nodes leave only the term after that
+            truncated += scheme.beyond[1] * (rate * following)
         if self.order == 2:  # the first term left over is among the known ones
             truncated += np.add.reduce(scheme.within * terms[1:])
-        truncated *= _MARGIN
         error = truncated + rounded
         spread = np.add.reduce(terms[self.derivative :])
-        asked = self.tolerance() * spread
+        if self.rtol is None:
+            self.rtol = tolerance(self.derivative, self.order, max(self.eps, self.relative))
+        asked = self.rtol * spread
         fine = error <= asked
         if not fine.all():
             allowed = asked
-            if self.shared:  # what rounding leaves is small also if it is small against the steepest slope
+            if self.shared:  # what rounding leaves is small also if it is small against all rows together
                 if len(rows) == len(self.x):
-                    self.small = self.tolerance() * np.fmax.reduce(spread) / scale
-                allowed = np.maximum(asked, self.small[rows] * scale)
-            fine = (truncated <= np.maximum(asked, rounded)) & (rounded <= allowed) | (spread == 0)
+                    total = np.add.reduce(asked)
+                    if not np.isfinite(total).all():
+                        total = np.add.reduce(np.where(np.isfinite(asked), asked, 0.0))
+                    self.total = total, scale
+                total, its_scale = self.total
+                allowed = np.maximum(asked, total if scale is its_scale else total * (scale / its_scale[rows]))
+            constant = (spread == 0) & (scale != 0)
+            error[constant] = rounded[constant]
+            fine = (truncated <= np.maximum(asked, rounded)) & (rounded <= allowed) | constant
         return error / scale, fine, rounded / truncated
-
-    def tolerance(self) -> float:
-        return tolerance(self.derivative, self.order, max(self.eps, self.relative)) if self.rtol is None else self.rtol
 
     def at_x(self, rows: Any) -> np.ndarray:
         return self.value if self.shared else self.value[0, rows]
@@ -416,59 +433,73 @@ class _Search:
         else:
             self.slopes = slopes
         condition = self.far.dot(self.slopes)
-        if math.isfinite(condition[0]) and (len(condition) == 1 or np.isfinite(condition).all()):
+        if math.isfinite(condition[0]) if len(condition) == 1 else np.isfinite(condition).all():
             return condition
         return self.far.dot(np.where(np.isfinite(self.slopes), self.slopes, 0.0))
 
     def refine(self, level: _Level, first: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Go on with the rows that are not fine, each with its own step, between those found too small and too large."""
+        """Go on with the rows that are not fine, each with its own step, between the too small and the too large."""
         n, m = level.found.shape
-        rows, defined = np.arange(n), np.broadcast_to(np.isfinite(self.at_x(slice(None))), (n, m))
-        found, error, step = np.full((n, m), np.nan), np.full((n, m), np.inf), level.step.copy()
-        status, failures = np.full(n, INACCURATE), np.zeros(n, np.intp)
-        least, most = np.maximum(8 * self.eps * self.far, 1e-30), 2.0**20 * np.maximum(self.far, 1.0)
+        rows, value = np.arange(n), self.at_x(slice(None))
+        settled = np.broadcast_to(~np.isfinite(value), (n, m)).copy()  # nothing else can come of these
+        found, error, reach = np.full((n, m), np.nan), np.full((n, m), np.inf), np.full((n, m), np.inf)
+        step = level.step.copy()
+        status, broken_levels, idle_levels = np.full(n, INACCURATE), np.zeros(n, np.intp), np.zeros(n, np.intp)
+        size = np.maximum(self.far, 1.0)
+        least, most = np.maximum(8 * self.eps * self.far, 1e-30), 2.0**20 * size
         small, large = least.copy(), most.copy()
         for _ in range(_LEVELS):
-            better = level.error < error[rows]
+            # of estimates that contradict each other, the one with the shorter step is right: rounding is known, while
+            # terms may seem to fall when the nodes lie far apart
+            h = np.abs(level.step)
+            apart = np.abs(level.found - found[rows]) > level.error + error[rows]
+            better = np.where(apart, h[:, None] < reach[rows], level.error < error[rows])
             found[rows] = np.where(better, level.found, found[rows])
             error[rows] = np.where(better, level.error, error[rows])
-            step[rows] = np.where(better.any(axis=1), level.step, step[rows])
+            reach[rows] = np.where(better, h[:, None], reach[rows])
+            helped = better.any(axis=1)
+            step[rows] = np.where(helped, level.step, step[rows])
+            settled[rows] |= level.fine
 
-            unsolved, finite = ~level.fine & defined[rows], np.isfinite(level.error)
-            going = unsolved.any(axis=1)
-            status[rows[~going]] = CONVERGED
+            unsolved, finite = ~settled[rows], np.isfinite(level.error)
+            broken = (unsolved & ~finite).any(axis=1)
+            broken_levels[rows] += broken
+            idle_levels[rows] = np.where(helped | broken, 0, idle_levels[rows] + 1)
             # the column with the largest error has its way, except that values have to be finite
             hardest = np.argmax(np.where(unsolved & finite, level.error, -1.0), axis=1)
             balance = np.take_along_axis(level.balance, hardest[:, None], axis=1)[:, 0]
             factor = (balance * self.derivative / self.order) ** (1 / (self.derivative + self.order))
             factor = np.exp2(np.round(np.log2(np.clip(factor, 2.0**-10, 8.0))))
-            factor[~better.any(axis=1) & (factor > 1)] = 0.5  # a longer step has not helped
-            broken = (unsolved & ~finite).any(axis=1)
+            # a longer step that has not helped is too long; a shorter one is far from where the power law begins
+            factor[~helped] = np.select([factor[~helped] > 1, factor[~helped] < 1], [0.5, 2.0**-10], 1.0)
             factor[broken] = 2.0**-8
-            failures[rows] += broken
 
-            h = np.abs(level.step)
             small[rows] = np.where(factor > 1, np.maximum(small[rows], h), small[rows])
             large[rows] = np.where(factor < 1, np.minimum(large[rows], h), large[rows])
             wanted = np.clip(factor * h, 2 * small[rows], large[rows] / 2)
-            edge = np.flatnonzero(broken & (failures[rows] == _FAILURES))
+            edge = np.flatnonzero(broken & (broken_levels[rows] == _BROKEN))
             if len(edge) and len(edge := edge[self.leave_edge(rows[edge], level.around[:, edge])]):
                 at = rows[edge]
                 small[at], large[at], wanted[edge] = least[at], most[at], first[at]
             placed, sided = self.place(rows, wanted)
-            going &= (2 * small[rows] <= large[rows] / 2) & (np.abs(placed) != h)
+            going = unsolved.any(axis=1) & (idle_levels[rows] < _IDLE)
             limited = (np.abs(placed) < wanted) | (factor * h > most[rows]) | (factor * h < least[rows])
-            status[rows[~going & limited & unsolved.any(axis=1)]] = STEP_LIMIT
+            stuck = (2 * small[rows] > large[rows] / 2) | (np.abs(placed) == h)
+            status[rows[going & stuck & limited]] = STEP_LIMIT
+            going &= ~stuck
             if not going.any():
                 break
             rows = rows[going]
             level = self.level(rows, placed[going], None if sided is None else sided[going])
+        # zero, as far as the values can tell
+        zero = (np.abs(found) <= error) & (error <= self.rtol * np.abs(value) / size[:, None] ** self.derivative)
+        status[(settled | zero).all(axis=1)] = CONVERGED
         status[~np.isfinite(found).all(axis=1)] = NOT_FINITE
         status[step == 0] = STEP_LIMIT
         return found, error, step, status
 
     def leave_edge(self, rows: np.ndarray, around: np.ndarray) -> np.ndarray:
-        """Which rows have finite values on one side of x alone, whatever the step: from now on, that is where nodes lie."""
+        """Which rows have finite values on one side of x alone: from now on, that is where their nodes are."""
         half = len(around) // 2
         below, above = (np.isfinite(part).all(axis=(0, 2)) for part in (around[:half], around[half:]))
         if self.room is None:
