@@ -146,6 +146,23 @@ def train(
     report: Callable[[int], None] | None = None,
 ) -> None: ...
 
+def read_capsule(capsule: object) -> tuple[int, str, int]: ...
+def run_points(
+    address: int,
+    takes_data: bool,
+    data: int,
+    points: np.ndarray,
+    values: np.ndarray,
+    most_workers: int,
+    report: Callable[[int], None] | None = None,
+) -> None: ...
+def group_columns(
+    start: np.ndarray,
+    column: np.ndarray,
+    order: np.ndarray,
+    transposed: tuple[np.ndarray, np.ndarray] | None = None,
+) -> np.ndarray: ...
+
 class Runner:
     program: Program
     results: Sequence[tuple[tuple[int, ...], np.dtype]]
