@@ -18,6 +18,45 @@ FG_CHECKED static fg_status check_pattern(const fg_pattern *p, int64_t n_rows, i
     return FG_OK;
 }
 
+/* Columns next to each other come soon after each other, as in a band: then greedy colouring needs few groups. */
+fg_status fg_order_by_breadth(const fg_pattern *rows, const fg_pattern *columns, const int64_t *starts, int64_t *order,
+                              int64_t *scratch, fg_error *error) {
+    const int64_t m = rows->n_rows, n = rows->n_columns;
+    int64_t *is_seen = scratch, *is_row_seen = scratch + n, n_seen = 0, next = 0;
+    fg_status status = check_pattern(rows, m, n, error);
+    if (!status)
+        status = check_pattern(columns, n, m, error);
+    if (status)
+        return status;
+    for (int64_t i = 0; i < n + m; i++)
+        scratch[i] = 0;
+    for (int64_t s = 0; s < n; s++) {
+        if (starts[s] < 0 || starts[s] >= n)
+            return fg_fail(error, FG_INVALID_VALUE, "there is no column %lld to start from", (long long)starts[s]);
+        if (!is_seen[starts[s]]) {
+            is_seen[starts[s]] = 1;
+            order[n_seen++] = starts[s];
+        }
+        for (; next < n_seen; next++)
+            for (int64_t k = columns->start[order[next]]; k < columns->start[order[next] + 1]; k++) {
+                const int64_t row = columns->column[k];
+                if (is_row_seen[row])
+                    continue;
+                is_row_seen[row] = 1;
+                for (int64_t i = rows->start[row]; i < rows->start[row + 1]; i++) {
+                    const int64_t c = rows->column[i];
+                    if (!is_seen[c]) {
+                        is_seen[c] = 1;
+                        order[n_seen++] = c;
+                    }
+                }
+            }
+    }
+    return n_seen == n
+               ? FG_OK
+               : fg_fail(error, FG_INVALID_VALUE, "the starts must hold each of %lld columns once", (long long)n);
+}
+
 /* What both colourings have in common: vertices in an order, each with groups that others are in the way of. */
 typedef struct {
     const fg_pattern *rows, *columns;

@@ -359,6 +359,12 @@ typedef struct {
     const int64_t *column; /* (n_entries,) */
 } fg_pattern;
 
+/* An order of the columns in which those that share a row are near each other: breadth first from the first of `starts`
+ * (each column once), then from the next one not reached. `columns` is the transposed pattern, `scratch` has room for
+ * n_rows + n_columns numbers. */
+FG_CHECKED fg_status fg_order_by_breadth(const fg_pattern *rows, const fg_pattern *columns, const int64_t *starts,
+                                         int64_t *order, int64_t *scratch, fg_error *error);
+
 /* Numbers groups of columns from 0, so that no two of a group share a row. `columns` is the transposed pattern, `order`
  * holds each column once, `scratch` is 2 n_columns numbers. */
 FG_CHECKED fg_status fg_group_columns(const fg_pattern *rows, const fg_pattern *columns, const int64_t *order,

@@ -184,6 +184,8 @@ cdef extern from "fastgrad.h" nogil:
         int64_t n_rows, n_columns, n_entries
         const int64_t *start
         const int64_t *column
+    fg_status fg_order_by_breadth(const fg_pattern *rows, const fg_pattern *columns, const int64_t *starts,
+                                  int64_t *order, int64_t *scratch, fg_error *error)
     fg_status fg_group_columns(const fg_pattern *rows, const fg_pattern *columns, const int64_t *order, int64_t *group,
                                int64_t *scratch, fg_poll poll, void *poll_context, fg_error *error)
     fg_status fg_group_symmetric(const fg_pattern *pattern, const int64_t *order, int64_t *group, int64_t *scratch,

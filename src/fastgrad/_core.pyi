@@ -156,6 +156,9 @@ def run_points(
     most_workers: int,
     report: Callable[[int], None] | None = None,
 ) -> None: ...
+def order_by_breadth(
+    start: np.ndarray, column: np.ndarray, starts: np.ndarray, transposed: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray: ...
 def group_columns(
     start: np.ndarray,
     column: np.ndarray,

@@ -43,9 +43,9 @@ def run_points(size_t address, bint takes_data, size_t data, np.ndarray points n
 
 
 cdef int _pattern(fg_pattern *pattern, np.ndarray start, np.ndarray column, int64_t n_columns) except -1:
+    if start is None or column is None or start.size < 1:
+        raise ValueError("a pattern is two arrays, where its rows start and their columns")
     pattern.n_rows, pattern.n_columns, pattern.n_entries = start.size - 1, n_columns, column.size
-    if start.size < 1:
-        raise ValueError("a pattern of no rows still starts somewhere")
     _check_array(start, _INT64, start.size, False)
     _check_array(column, _INT64, column.size, False)
     pattern.start = <const int64_t *>np.PyArray_DATA(start)
@@ -53,7 +53,38 @@ cdef int _pattern(fg_pattern *pattern, np.ndarray start, np.ndarray column, int6
     return 0
 
 
-def group_columns(np.ndarray start not None, np.ndarray column not None, np.ndarray order not None, transposed=None):
+cdef int _both(fg_pattern *rows, fg_pattern *columns, start, column, transposed, int64_t n) except -1:
+    """A pattern of n columns and the transposed one."""
+    _pattern(rows, start, column, n)
+    _pattern(columns, transposed[0], transposed[1], rows.n_rows)
+    if columns.n_rows != n:
+        raise ValueError(f"the transposed pattern has {columns.n_rows} rows, not {n}")
+    return 0
+
+
+def order_by_breadth(np.ndarray start not None, np.ndarray column not None, np.ndarray starts not None,
+                     tuple transposed not None):
+    """The columns of a pattern, breadth first: those that share rows are near each other. See `group_columns`."""
+    cdef fg_pattern rows, columns
+    cdef int64_t n = starts.size
+    cdef np.ndarray order = np.empty(n, np.int64)
+    cdef fg_error error
+    cdef fg_status status
+    _check_array(starts, _INT64, n, False)
+    _both(&rows, &columns, start, column, transposed, n)
+    cdef np.ndarray scratch = np.empty(n + rows.n_rows, np.int64)
+    cdef const int64_t *by = <const int64_t *>np.PyArray_DATA(starts)
+    cdef int64_t *to = <int64_t *>np.PyArray_DATA(order)
+    cdef int64_t *work = <int64_t *>np.PyArray_DATA(scratch)
+    with nogil:
+        status = fg_order_by_breadth(&rows, &columns, by, to, work, &error)
+    if status:
+        _raise(status, &error)
+    return order
+
+
+def group_columns(np.ndarray start not None, np.ndarray column not None, np.ndarray order not None,
+                  tuple transposed=None):
     """Groups of the columns of a sparse pattern, by greedy colouring in the given order.
 
     Parameters
@@ -80,14 +111,10 @@ def group_columns(np.ndarray start not None, np.ndarray column not None, np.ndar
     cdef fg_status status
     cdef bint is_symmetric = transposed is None
     _check_array(order, _INT64, n, False)
-    _pattern(&rows, start, column, n)
     if is_symmetric:
-        if rows.n_rows != n:
-            raise ValueError("a symmetric pattern is square")
+        _pattern(&rows, start, column, n)
     else:
-        _pattern(&columns, transposed[0], transposed[1], rows.n_rows)
-        if columns.n_rows != n:
-            raise ValueError(f"the transposed pattern has {columns.n_rows} rows, not {n}")
+        _both(&rows, &columns, start, column, transposed, n)
     cdef const int64_t *by = <const int64_t *>np.PyArray_DATA(order)
     cdef int64_t *to = <int64_t *>np.PyArray_DATA(group)
     cdef int64_t *work = <int64_t *>np.PyArray_DATA(scratch)

@@ -1,0 +1,584 @@
+"""Sparse Jacobians and Hessians: which components can be moved together, and what the differences then say.
+
+Columns of a Jacobian that share no row are measured by one difference, since what they change falls on different rows.
+For a Hessian less will do, as each element is there twice. Groups of columns are greedy colourings (csrc/colour.c) in
+several orders, of which the best is taken: a difference costs far more than a colouring.
+
+A function is given as ``values``: points (k, n) to values (k, m). Steps `h` have a sign, one for each component.
+
+References
+----------
+A. R. Curtis, M. J. D. Powell, J. K. Reid, *On the estimation of sparse Jacobian matrices*, IMA Journal of Applied
+Mathematics 13 (1974). A. H. Gebremedhin, F. Manne, A. Pothen, *What color is your Jacobian?*, SIAM Review 47 (2005).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastgrad import _core
+
+Values = Callable[[np.ndarray], np.ndarray]
+
+BLOCK_BYTES = 1 << 26  # of points that are made at once
+
+
+# ---- structures
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """Where a matrix may differ from zero: row i does in the columns ``column[start[i]:start[i + 1]]``, in order."""
+
+    shape: tuple[int, int]
+    start: np.ndarray
+    column: np.ndarray
+
+    @classmethod
+    def of(cls, row: np.ndarray, column: np.ndarray, shape: tuple[int, int]) -> Structure:
+        """The structure with elements at these places, in any order and repeated or not."""
+        n_rows, n_columns = shape
+        place = np.asarray(row, np.int64) * n_columns + np.asarray(column, np.int64)
+        if place.size and not (place[1:] > place[:-1]).all():
+            place = np.unique(place)
+        row, column = np.divmod(place, max(n_columns, 1))
+        return cls(shape, _starts(row, n_rows), column)
+
+    @functools.cached_property
+    def row(self) -> np.ndarray:
+        """The row of each element."""
+        return np.repeat(np.arange(self.shape[0]), np.diff(self.start))
+
+    @functools.cached_property
+    def transposed(self) -> Structure:
+        """The structure of the transposed matrix."""
+        order = np.argsort(self.column, kind="stable")  # so rows stay in order
+        return Structure((self.shape[1], self.shape[0]), _starts(self.column, self.shape[1]), self.row[order])
+
+    @functools.cached_property
+    def symmetric(self) -> Structure:
+        """With the elements of the transposed matrix too."""
+        row, column = np.concatenate([self.row, self.column]), np.concatenate([self.column, self.row])
+        return Structure.of(row, column, self.shape)
+
+    def matrix(self, data: np.ndarray) -> Any:
+        """A `scipy.sparse.csr_array` of these elements."""
+        from scipy import sparse
+
+        return sparse.csr_array((data, self.column.copy(), self.start.copy()), shape=self.shape)
+
+
+def _starts(row: np.ndarray, n_rows: int) -> np.ndarray:
+    """Where each row starts among elements in the order of rows, and where the last one ends."""
+    return np.concatenate([[0], np.cumsum(np.bincount(row, minlength=n_rows))])
+
+
+def read_structure(
+    sparsity: Any, shape: tuple[int, int], *, symmetric: bool = False
+) -> tuple[Structure, np.ndarray | None]:
+    """What a caller says about a matrix of this shape.
+
+    Parameters
+    ----------
+    sparsity : array_like, scipy.sparse matrix or array, or tuple
+        Nonzero where the matrix may be; of a sparse matrix every stored element counts. Or such a structure together
+        with the group of each column.
+    shape : tuple of int
+        Of the matrix.
+    symmetric : bool, optional
+        Whether it is a Hessian, of which one triangle is enough.
+
+    Returns
+    -------
+    structure : Structure
+    groups : ndarray or None
+        Those that the caller gave.
+    """
+    if isinstance(sparsity, str):
+        raise ValueError(f'sparsity is {sparsity!r}: pass "auto", or an array that is nonzero where the matrix may be')
+    if isinstance(sparsity, tuple) and len(sparsity) == 2 and np.ndim(sparsity[1]) == 1 and len(_shape(sparsity[0])) == 2:
+        structure, _ = read_structure(sparsity[0], shape, symmetric=symmetric)
+        return structure, _read_groups(sparsity[1], structure, symmetric)
+    if _shape(sparsity) != shape:
+        raise ValueError(
+            f"sparsity has shape {_shape(sparsity)}, but the matrix that it describes has shape {shape}:"
+            " a row for each value, a column for each component of x0"
+        )
+    if isinstance(sparsity, Structure):
+        structure = sparsity
+    elif hasattr(sparsity, "tocoo"):
+        elements = sparsity.tocoo()
+        structure = Structure.of(elements.row, elements.col, shape)
+    else:
+        structure = Structure.of(*np.nonzero(np.asarray(sparsity)), shape)
+    return structure.symmetric if symmetric else structure, None
+
+
+def _shape(array: Any) -> tuple[int, ...]:
+    return getattr(array, "shape", None) or np.shape(array)
+
+
+def _read_groups(groups: Any, structure: Structure, symmetric: bool) -> np.ndarray:
+    """Numbers of groups as they are counted here, from 0 without a gap; refused where they mix up elements."""
+    groups, n = np.asarray(groups), structure.shape[1]
+    if groups.shape != (n,) or groups.dtype.kind not in "iu":
+        raise ValueError(f"groups must be {n} integers, one a column, got shape {groups.shape} of {groups.dtype}")
+    groups = np.unique(groups, return_inverse=True)[1].astype(np.int64)
+    alone = _is_alone(structure, groups)
+    if symmetric:
+        alone |= alone[_across(structure)]
+    if not alone.all():
+        k = np.flatnonzero(~alone)[0]
+        raise ValueError(
+            f"groups put column {structure.column[k]} together with another that is nonzero in row {structure.row[k]}:"
+            " leave them out, and they are found"
+        )
+    return groups
+
+
+def _is_alone(structure: Structure, groups: np.ndarray) -> np.ndarray:
+    """Of each element, whether its row has no other in the columns of its group."""
+    cell = structure.row * (groups.max(initial=0) + 1) + groups[structure.column]
+    _, number, count = np.unique(cell, return_inverse=True, return_counts=True)
+    return count[number] == 1
+
+
+def _across(structure: Structure) -> np.ndarray:
+    """Of each element (i, j) of a symmetric structure, the number of (j, i)."""
+    return np.lexsort((structure.row, structure.column))
+
+
+def detect(values: Values, x: np.ndarray, *, lower: Any = -np.inf, upper: Any = np.inf, rng: Any = 0) -> Structure:
+    """Which values depend on which components of x near x, found by moving many at once.
+
+    Halves of all components are moved by random amounts, then halves of those that had an effect, and so on. Blocks
+    that no value depends on together are moved together, so a band of width b takes about ``2 b log2(n)`` evaluations,
+    a matrix without zeros about ``2 n``.
+
+    Parameters
+    ----------
+    values : callable
+        Points (k, n) to values (k, m).
+    x : (n,) ndarray
+        Where.
+    lower, upper : array_like, optional
+        Bounds, never left.
+    rng : int or numpy.random.Generator, optional
+        Where random moves come from.
+
+    Returns
+    -------
+    Structure
+        Of shape (m, n).
+
+    Raises
+    ------
+    ValueError
+        A value is not finite near x, so nothing can be seen in it.
+
+    Notes
+    -----
+    A value counts as depending on a component if moving it by up to a thousandth (of its size, or of 1) changes any bit
+    of the value. What this cannot see: a dependence behind a branch, a maximum or a threshold that is not taken near x;
+    changes lost in rounding, such as ``1e20 + x``; and where ``f`` returns few distinct numbers. Random or noisy functions
+    seem to depend on everything. So a result holds near x alone: pass the structure where it is known.
+    """
+    rng = np.random.default_rng(rng)
+    size = 1e-3 * np.maximum(np.abs(x), 1)
+    least, most = np.maximum(x - size, lower), np.minimum(x + size, upper)
+    base, moved = (rng.uniform(least, most).astype(x.dtype).clip(least, most) for _ in range(2))
+    (before,) = values(base[np.newaxis])
+    if not np.isfinite(before).all():
+        bad = np.flatnonzero(~np.isfinite(before))[0]
+        raise ValueError(
+            f'sparsity="auto" found {before[bad]} as value {bad} near x0, where nothing can be seen: pass the structure'
+        )
+    n, m = x.size, before.size
+    edges = np.array([0, n])  # of the blocks of components
+    found = Structure.of(np.arange(m), np.zeros(m, np.int64), (m, 1))
+    while (np.diff(edges) > 1).any():
+        group = groups(found)
+        middle = (edges[:-1] + edges[1:]) // 2  # of blocks of one component the first half is empty
+        half = np.arange(n) >= np.repeat(middle, np.diff(edges))
+        part = 2 * np.repeat(group, np.diff(edges)) + half  # what is moved together
+        row, block = [], []
+        where = group[found.column]
+        for first, changed in _changes(values, base, moved, part, 2 * int(group.max()) + 2, before):
+            for offset, is_changed in enumerate(changed):
+                which, side = divmod(first + offset, 2)
+                here = (where == which) & is_changed[found.row]
+                row.append(found.row[here])
+                block.append(2 * found.column[here] + side)
+        sizes = np.diff(np.stack([edges[:-1], middle, edges[1:]], axis=1), axis=1).ravel()
+        kept = np.flatnonzero(sizes)  # halves that are not empty
+        number = np.cumsum(sizes > 0) - 1
+        edges = np.concatenate([[0], np.cumsum(sizes[kept])])
+        found = Structure.of(np.concatenate(row), number[np.concatenate(block)], (m, kept.size))
+    return found
+
+
+def _changes(
+    values: Values, base: np.ndarray, moved: np.ndarray, part: np.ndarray, n_parts: int, before: np.ndarray
+) -> Iterator[tuple[int, np.ndarray]]:
+    """For one part of the components after another, whether moving them changes each value: (first part, booleans)."""
+    for first, after in _by_groups(values, base, moved[np.newaxis], part, n_parts):
+        yield first, after[:, 0] != before
+
+
+# ---- groups
+
+
+def groups(structure: Structure) -> np.ndarray:
+    """The group of each column; columns of a group share no row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgrad._finite.sparsity import groups, read_structure
+    >>> band = np.eye(6) + np.eye(6, k=1) + np.eye(6, k=-1)
+    >>> groups(read_structure(band, (6, 6))[0])
+    array([0, 1, 2, 0, 1, 2])
+    """
+    n = structure.shape[1]
+    longest = int(np.diff(structure.start).max(initial=0))
+    if longest == n:  # nothing can be done together
+        return np.arange(n)
+    return _fewest(structure, longest, structure.transposed)
+
+
+def symmetric_groups(structure: Structure) -> np.ndarray:
+    """The group of each column of a symmetric matrix; of (i, j) and (j, i) one is alone in its row in its group."""
+    return _fewest(structure, 1)
+
+
+def _fewest(structure: Structure, least: int, transposed: Structure | None = None) -> np.ndarray:
+    """Groups by several orders of the columns, the fewest of them; `least` are enough."""
+    other = structure if transposed is None else transposed
+    arrays, others = (structure.start, structure.column), (other.start, other.column)
+    length = np.diff(other.start)  # elements of a column
+    reach = np.bincount(other.row, np.diff(structure.start)[other.column], length.size)  # and of its rows
+    # paths through a hub, such as the point of an arrow, are many, but none counts before the hub has a group
+    is_hub = length > 64 * (1 + np.median(length)) if transposed is None and length.size else np.zeros(length.size, bool)
+    orders: tuple[Callable[[], np.ndarray], ...] = (
+        lambda: np.arange(length.size),
+        lambda: _core.order_by_breadth(*arrays, np.argsort(reach, kind="stable"), others),
+        lambda: np.argsort(-reach, kind="stable"),
+    )
+    best = np.arange(length.size)
+    for make in orders:
+        order = make()
+        order = np.concatenate([order[~is_hub[order]], order[is_hub[order]]])
+        found = _core.group_columns(*arrays, order, None if transposed is None else others)
+        best = min(best, found, key=lambda group: int(group.max(initial=-1)))
+        if best.max(initial=-1) < least:
+            break
+    return best
+
+
+# ---- differences
+
+
+def _by_groups(
+    values: Values, x: np.ndarray, moved: np.ndarray, groups: np.ndarray, n_groups: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """For blocks of groups: the first, and values (group, way, m) where only the components of a group have moved, to
+    their places in each row (a way) of `moved`."""
+    members = np.argsort(groups, kind="stable")
+    start = np.searchsorted(groups[members], np.arange(n_groups + 1))
+    n_ways, n = moved.shape
+    most = max(1, BLOCK_BYTES // max(moved.nbytes, 1))
+    for first in range(0, n_groups, most):
+        last = min(first + most, n_groups)
+        points = np.empty((last - first, n_ways, n), moved.dtype)
+        points[:] = x
+        mine = members[start[first] : start[last]]
+        for way in range(n_ways):
+            points[groups[mine] - first, way, mine] = moved[way, mine]
+        yield first, values(points.reshape(-1, n)).reshape(last - first, n_ways, -1)
+
+
+def _elements(
+    values: Values,
+    x: np.ndarray,
+    h: np.ndarray,
+    scheme: str,
+    structure: Structure,
+    groups: np.ndarray,
+    f0: np.ndarray | None,
+    one_sided: np.ndarray | None,
+) -> np.ndarray:
+    """The Jacobian at the elements of its structure."""
+    is_aside = np.zeros(x.size, bool) if one_sided is None else np.asarray(one_sided, bool)
+    if scheme == "2-point":
+        moved = (x + h)[np.newaxis]
+        width = moved[0] - x
+    elif scheme == "3-point":
+        moved = np.stack([np.where(is_aside, x + h, x - h), np.where(is_aside, x + 2 * h, x + h)])
+        width = moved[1] - np.where(is_aside, x, moved[0])
+    elif scheme == "cs":
+        moved = (x + 1j * h)[np.newaxis]
+        width = h
+    else:
+        raise ValueError(f'method {scheme!r} makes no sparse matrices: take "2-point", "3-point" or "cs"')
+    if f0 is None and (scheme == "2-point" or is_aside.any()):
+        (f0,) = values(x[np.newaxis])
+    group = groups[structure.column]
+    by_group = np.argsort(group, kind="stable")
+    n_groups = int(groups.max(initial=-1)) + 1
+    start = np.searchsorted(group[by_group], np.arange(n_groups + 1))
+    data = np.zeros(by_group.size, np.result_type(width, np.float32))
+    for first, found in _by_groups(values, x, moved, groups, n_groups):
+        here = by_group[start[first] : start[first + len(found)]]
+        row, column = structure.row[here], structure.column[here]
+        at = [found[group[here] - first, way, row] for way in range(len(moved))]
+        with np.errstate(all="ignore"):
+            if scheme == "cs":
+                change = at[0].imag
+            elif scheme == "2-point":
+                change = at[0] - f0[row]
+            else:
+                change = at[1] - at[0]
+                if is_aside.any():
+                    change = np.where(is_aside[column], -3 * f0[row] + 4 * at[0] - at[1], change)
+            data[here] = change / width[column]
+    return data
+
+
+def jacobian_by_groups(
+    values: Values,
+    x: np.ndarray,
+    h: np.ndarray,
+    scheme: str,
+    structure: Structure,
+    groups: np.ndarray,
+    *,
+    f0: np.ndarray | None = None,
+    one_sided: np.ndarray | None = None,
+) -> Any:
+    """A sparse Jacobian by one difference for each group of columns.
+
+    Parameters
+    ----------
+    values : callable
+        Points (k, n) to values (k, m); complex ones for "cs".
+    x, h : (n,) ndarray
+        Where, and steps with their signs.
+    scheme : str
+        "2-point", "3-point" or "cs": 1, 2 or 1 evaluations a group, and one at x where a formula needs it.
+    structure : Structure
+        Where the Jacobian may differ from zero.
+    groups : (n,) ndarray
+        As from `groups`.
+    f0 : (m,) ndarray, optional
+        The values at x, where they are known.
+    one_sided : (n,) ndarray of bool, optional
+        Components for which "3-point" takes x, x + h and x + 2 h.
+
+    Returns
+    -------
+    scipy.sparse.csr_array
+        Of shape (m, n), with every element of the structure stored.
+    """
+    return structure.matrix(_elements(values, x, h, scheme, structure, groups, f0, one_sided))
+
+
+def hessian_by_groups(
+    gradients: Values,
+    x: np.ndarray,
+    h: np.ndarray,
+    scheme: str,
+    structure: Structure,
+    groups: np.ndarray,
+    *,
+    g0: np.ndarray | None = None,
+    one_sided: np.ndarray | None = None,
+) -> Any:
+    """A sparse Hessian by one difference of gradients for each group: points (k, n) to gradients (k, n).
+
+    The structure is symmetric, the groups are those of `symmetric_groups`. An element is read where it is alone in its
+    row in its group; where that holds for (i, j) and (j, i) it is their mean, so the result is symmetric.
+    """
+    data = _elements(gradients, x, h, scheme, structure, groups, g0, one_sided)
+    across, alone = _across(structure), _is_alone(structure, groups)
+    with np.errstate(all="ignore"):
+        mean = (data + data[across]) / 2
+    return structure.matrix(np.where(alone, np.where(alone[across], mean, data), data[across]))
+
+
+def group_coordinates(
+    values: Values, x: np.ndarray, scale: np.ndarray, groups: np.ndarray, lower: Any = -np.inf, upper: Any = np.inf
+) -> tuple[Values, np.ndarray, np.ndarray]:
+    """`values` as a function of one number t for each group, which moves its components by ``t * scale``; bounds on t.
+
+    So any method for dense Jacobians, at t = 0, serves sparse ones: `spread` says what its result means.
+    """
+    ends = np.sort(np.stack([(np.broadcast_to(bound, x.shape) - x) / scale for bound in (lower, upper)]), axis=0)
+    least, most = (np.full(groups.max(initial=-1) + 1, end) for end in (-np.inf, np.inf))
+    np.maximum.at(least, groups, ends[0])
+    np.minimum.at(most, groups, ends[1])
+    return lambda t: values(np.clip(x + t[:, groups] * scale, lower, upper)), least, most
+
+
+def spread(derivative: np.ndarray, scale: np.ndarray, structure: Structure, groups: np.ndarray) -> Any:
+    """The sparse Jacobian from derivatives (groups, m) with respect to group coordinates; or of their errors."""
+    column = structure.column
+    return structure.matrix(derivative[groups[column], structure.row] / scale[column])
+
+
+# ---- a Hessian from values alone
+
+_CENTRAL, _ASIDE, _FORWARD = range(3)  # how a component moves
+_PLACES = (0.0, 1.0, -1.0, 2.0, 1 / 2, 2 / 3, 4 / 3)  # where to, in steps
+# weights of places
+_FIRST: dict[int, dict[float, float]] = {
+    _CENTRAL: {-1: -1 / 2, 1: 1 / 2},
+    _ASIDE: {0: -3 / 2, 1: 2, 2: -1 / 2},
+    _FORWARD: {0: -1, 1: 1},
+}
+_SECOND: dict[int, dict[float, float]] = {
+    _CENTRAL: {-1: 1, 0: -2, 1: 1},
+    _ASIDE: {0: 9 / 2, 2 / 3: -45 / 4, 4 / 3: 9, 2: -9 / 4},
+    _FORWARD: {0: 4, 1 / 2: -8, 1: 4},
+}
+# of two components: a product of first derivatives, or half as many new points
+_MIXED = {
+    (i, j): {(a, b): u * v for a, u in first.items() for b, v in second.items()}
+    for i, first in _FIRST.items()
+    for j, second in _FIRST.items()
+}
+_MIXED[_CENTRAL, _CENTRAL] = dict.fromkeys([(1, 1), (-1, -1)], 1 / 2) | dict.fromkeys(
+    [(1, 0), (-1, 0), (0, 1), (0, -1)], -1 / 2
+)
+_MIXED[_CENTRAL, _CENTRAL][0, 0] = 1
+
+
+def hessian_by_values(
+    values: Values,
+    x: np.ndarray,
+    h: np.ndarray,
+    scheme: str,
+    structure: Structure,
+    *,
+    f0: float | None = None,
+    one_sided: np.ndarray | None = None,
+) -> Any:
+    """A sparse Hessian from values of a scalar function: points (k, n) to values (k, 1).
+
+    A value is one number, so groups of columns gain nothing: every element below the diagonal takes evaluations of its
+    own, which is far fewer than all pairs. With p of them, "2-point" takes ``1 + 2 n + p`` evaluations for an error of
+    order h; "3-point" ``1 + 2 n + 2 p`` for h². `one_sided` components of "3-point" stay within x and x + 2 h, which
+    takes a few more. The structure is symmetric.
+    """
+    if scheme not in ("2-point", "3-point"):
+        raise ValueError(f'method {scheme!r} makes no sparse Hessian: take "2-point" or "3-point"')
+    n = x.size
+    h = (x + h) - x
+    kind = np.full(n, _FORWARD)
+    if scheme == "3-point":
+        kind = np.where(np.zeros(n, bool) if one_sided is None else one_sided, _ASIDE, _CENTRAL)
+    row, column = structure.row, structure.column
+    points: list[np.ndarray] = []  # as numbers: which components move, and where to
+    elements: list[np.ndarray] = []
+    weights: list[np.ndarray] = []
+
+    def add(here: np.ndarray, place_i: float, place_j: float, weight: float) -> None:
+        i = row[here] * len(_PLACES) + _PLACES.index(place_i) if place_i else 0
+        j = column[here] * len(_PLACES) + _PLACES.index(place_j) if place_j else 0
+        points.append(np.broadcast_to(i * n * len(_PLACES) + j if place_i and place_j else i + j, here.shape))
+        elements.append(here)
+        weights.append(np.full(here.size, weight))
+
+    for which, second in _SECOND.items():
+        here = np.flatnonzero((row == column) & (kind[row] == which))
+        for place, weight in second.items():
+            add(here, place, 0, weight)
+    for (which_i, which_j), mixed in _MIXED.items():
+        here = np.flatnonzero((row > column) & (kind[row] == which_i) & (kind[column] == which_j))
+        for (place_i, place_j), weight in mixed.items():
+            add(here, place_i, place_j, weight)
+
+    point, number = np.unique(np.concatenate(points), return_inverse=True)
+    found = _at_points(values, x, h, point, f0)
+    with np.errstate(all="ignore"):
+        products = np.concatenate(weights) * found[number]
+        data = np.bincount(np.concatenate(elements), products, row.size) / (h[row] * h[column])
+    return structure.matrix(np.where(row < column, data[_across(structure)], data))
+
+
+def _at_points(values: Values, x: np.ndarray, h: np.ndarray, point: np.ndarray, f0: float | None) -> np.ndarray:
+    """Values at points with at most two components moved."""
+    found = np.empty(point.size)
+    known = int(f0 is not None and point.size > 0 and point[0] == 0)
+    found[:known] = f0
+    most = max(1, BLOCK_BYTES // max(x.nbytes, 1))
+    for first in range(known, point.size, most):
+        moves = np.divmod(point[first : first + most], x.size * len(_PLACES))
+        points = np.tile(x, (moves[0].size, 1))
+        for move in moves:
+            component, place = np.divmod(move, len(_PLACES))
+            points[np.arange(move.size), component] += np.array(_PLACES, x.dtype)[place] * h[component]
+        found[first : first + most] = values(points)[:, 0]
+    return found
+
+
+# ---- products with a Jacobian
+
+
+def linear_operator(calls: Any, x: np.ndarray, h: Any, scheme: str, *, f0: np.ndarray | None = None) -> Any:
+    """The Jacobian as a `scipy.sparse.linalg.LinearOperator`: a product is one difference along the vector.
+
+    Parameters
+    ----------
+    calls : object
+        With ``values``, points (k, n) to values (k, m), and ``out_shape``, the shape of one value.
+    x : (n,) ndarray
+        Where.
+    h : float or (n,) ndarray
+        A number is the length of a step, as in SciPy; an array the farthest that a step takes each component.
+    scheme : str
+        "2-point", "3-point" or "cs".
+    f0 : (m,) ndarray, optional
+        The values at x, where they are known.
+
+    Returns
+    -------
+    scipy.sparse.linalg.LinearOperator
+        Of shape (m, n); all columns of a product with a matrix are evaluated together. It has no transpose: a
+        difference along a vector says nothing about products from the left.
+    """
+    from scipy.sparse import linalg
+
+    if scheme not in ("2-point", "3-point", "cs"):
+        raise ValueError(f'method {scheme!r} makes no linear operator: take "2-point", "3-point" or "cs"')
+    h = np.asarray(h, x.dtype)
+    if f0 is None and scheme == "2-point":
+        (f0,) = calls.values(x[np.newaxis])
+    shape = (int(np.prod(calls.out_shape)), x.size)
+
+    def products(V: Any) -> np.ndarray:
+        V = np.asarray(V)
+        if V.dtype.kind == "c":
+            raise TypeError("the vector is complex: multiply its real and imaginary parts one by one")
+        P = V.T.astype(x.dtype)
+        with np.errstate(all="ignore"):
+            if h.ndim:
+                step = np.min(np.where(P != 0, np.abs(h) / np.abs(P), np.inf), axis=1, initial=np.inf)
+            else:
+                step = np.abs(h) / np.sqrt(np.sum(P * P, axis=1))
+        step = np.where(np.isfinite(step), step, 1).astype(x.dtype)[:, np.newaxis]  # a zero vector needs none
+        move = step * P
+        if scheme == "cs":
+            return (calls.values(x + 1j * move).imag / step).T
+        if scheme == "2-point":
+            return ((calls.values(x + move) - f0) / step).T
+        both = calls.values(np.concatenate([x - move, x + move]))
+        return ((both[len(P) :] - both[: len(P)]) / (2 * step)).T
+
+    return linalg.LinearOperator(
+        shape, matvec=lambda v: products(np.reshape(v, (-1, 1)))[:, 0], matmat=products, dtype=x.dtype
+    )
