@@ -145,7 +145,6 @@ def train(
     step_loss: np.ndarray | None = None,
     report: Callable[[int], None] | None = None,
 ) -> None: ...
-
 def read_capsule(capsule: object) -> tuple[int, str, int]: ...
 def run_points(
     address: int,

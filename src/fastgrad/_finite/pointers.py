@@ -1,7 +1,8 @@
 """C functions as they come: what holds an address, what its signature says, and how it is run at many points.
 
 Such a function is ``double f(int n, double *x, void *data)``, or without the data. It comes as a
-`scipy.LowLevelCallable`, a ctypes function, or an object with an attribute `ctypes` or `address`, as numba's `cfunc` has.
+`scipy.LowLevelCallable`, a ctypes function, or an object with an attribute `ctypes` or `address`, such as numba's
+`cfunc`.
 """
 
 from __future__ import annotations
@@ -94,8 +95,8 @@ def as_pointer(fun: Any, args: tuple = ()) -> Pointer | None:
     fun : object
         Anything.
     args : tuple, optional
-        Nothing, or one thing whose address is passed as data: a ctypes array, structure or pointer, a float64 array, or an
-        address as an int. A `scipy.LowLevelCallable` brings its own instead.
+        Nothing, or one thing whose address is passed as data: a ctypes array, structure or pointer, a float64 array, or
+        an address as an int. A `scipy.LowLevelCallable` brings its own instead.
 
     Raises
     ------
@@ -191,8 +192,10 @@ def _data_of(args: tuple) -> tuple[int, Any]:
     if isinstance(data, (int, np.integer)) and not isinstance(data, bool):
         return int(data), None
     try:
-        return ctypes.cast(data, ctypes.c_void_p).value or 0, data
+        if not isinstance(data, str):  # of which cast makes a copy that does not last
+            return ctypes.cast(data, ctypes.c_void_p).value or 0, data
     except ctypes.ArgumentError:
-        raise TypeError(
-            f"args[0] is {type(data).__name__}, but a C function takes an address: a ctypes array, structure or pointer"
-        ) from None
+        pass
+    raise TypeError(
+        f"args[0] is {type(data).__name__}, but a C function takes an address: a ctypes array, structure or pointer"
+    )

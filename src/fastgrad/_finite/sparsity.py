@@ -101,7 +101,12 @@ def read_structure(
     """
     if isinstance(sparsity, str):
         raise ValueError(f'sparsity is {sparsity!r}: pass "auto", or an array that is nonzero where the matrix may be')
-    if isinstance(sparsity, tuple) and len(sparsity) == 2 and np.ndim(sparsity[1]) == 1 and len(_shape(sparsity[0])) == 2:
+    if (
+        isinstance(sparsity, tuple)
+        and len(sparsity) == 2
+        and np.ndim(sparsity[1]) == 1
+        and len(_shape(sparsity[0])) == 2
+    ):
         structure, _ = read_structure(sparsity[0], shape, symmetric=symmetric)
         return structure, _read_groups(sparsity[1], structure, symmetric)
     if _shape(sparsity) != shape:
@@ -115,7 +120,8 @@ def read_structure(
         elements = sparsity.tocoo()
         structure = Structure.of(elements.row, elements.col, shape)
     else:
-        structure = Structure.of(*np.nonzero(np.asarray(sparsity)), shape)
+        row, column = np.nonzero(np.asarray(sparsity))
+        structure = Structure.of(row, column, shape)
     return structure.symmetric if symmetric else structure, None
 
 
@@ -158,7 +164,7 @@ def detect(values: Values, x: np.ndarray, *, lower: Any = -np.inf, upper: Any = 
 
     Halves of all components are moved by random amounts, then halves of those that had an effect, and so on. Blocks
     that no value depends on together are moved together, so a band of width b takes about ``2 b log2(n)`` evaluations,
-    a matrix without zeros about ``2 n``.
+    a matrix without zeros ``2 n`` to ``3 n``.
 
     Parameters
     ----------
@@ -185,8 +191,8 @@ def detect(values: Values, x: np.ndarray, *, lower: Any = -np.inf, upper: Any = 
     -----
     A value counts as depending on a component if moving it by up to a thousandth (of its size, or of 1) changes any bit
     of the value. What this cannot see: a dependence behind a branch, a maximum or a threshold that is not taken near x;
-    changes lost in rounding, such as ``1e20 + x``; and where ``f`` returns few distinct numbers. Random or noisy functions
-    seem to depend on everything. So a result holds near x alone: pass the structure where it is known.
+    changes lost in rounding, such as ``1e20 + x``; and where `values` are few distinct numbers. Random or noisy ones seem
+    to depend on everything. So a result holds near x alone: pass the structure where it is known.
     """
     rng = np.random.default_rng(rng)
     size = 1e-3 * np.maximum(np.abs(x), 1)
@@ -199,35 +205,25 @@ def detect(values: Values, x: np.ndarray, *, lower: Any = -np.inf, upper: Any = 
             f'sparsity="auto" found {before[bad]} as value {bad} near x0, where nothing can be seen: pass the structure'
         )
     n, m = x.size, before.size
-    edges = np.array([0, n])  # of the blocks of components
-    found = Structure.of(np.arange(m), np.zeros(m, np.int64), (m, 1))
+    edges = np.array([0, n] if n else [0])  # of the blocks of components
+    found = Structure.of(np.arange(m * min(n, 1)), np.zeros(m * min(n, 1), np.int64), (m, min(n, 1)))
     while (np.diff(edges) > 1).any():
+        middle = (edges[:-1] + edges[1:]) // 2  # the first half of one component is empty
+        is_second = np.arange(n) >= np.repeat(middle, np.diff(edges))
         group = groups(found)
-        middle = (edges[:-1] + edges[1:]) // 2  # of blocks of one component the first half is empty
-        half = np.arange(n) >= np.repeat(middle, np.diff(edges))
-        part = 2 * np.repeat(group, np.diff(edges)) + half  # what is moved together
+        # what is moved together: one half of all blocks of a group
+        parts, part = np.unique(2 * np.repeat(group, np.diff(edges)) + is_second, return_inverse=True)
         row, block = [], []
-        where = group[found.column]
-        for first, changed in _changes(values, base, moved, part, 2 * int(group.max()) + 2, before):
-            for offset, is_changed in enumerate(changed):
-                which, side = divmod(first + offset, 2)
-                here = (where == which) & is_changed[found.row]
-                row.append(found.row[here])
-                block.append(2 * found.column[here] + side)
-        sizes = np.diff(np.stack([edges[:-1], middle, edges[1:]], axis=1), axis=1).ravel()
-        kept = np.flatnonzero(sizes)  # halves that are not empty
-        number = np.cumsum(sizes > 0) - 1
-        edges = np.concatenate([[0], np.cumsum(sizes[kept])])
-        found = Structure.of(np.concatenate(row), number[np.concatenate(block)], (m, kept.size))
+        for first, after in _by_groups(values, base, moved[np.newaxis], part, parts.size):
+            for which, value in zip(parts[first:], after[:, 0], strict=False):
+                is_changed = (group[found.column] == which // 2) & (value != before)[found.row]
+                row.append(found.row[is_changed])
+                block.append(2 * found.column[is_changed] + which % 2)
+        sizes = np.stack([middle - edges[:-1], edges[1:] - middle], axis=1).ravel()
+        number = np.cumsum(sizes > 0) - 1  # of a half among those that are not empty
+        edges = np.concatenate([[0], np.cumsum(sizes[sizes > 0])])
+        found = Structure.of(np.concatenate(row), number[np.concatenate(block)], (m, edges.size - 1))
     return found
-
-
-def _changes(
-    values: Values, base: np.ndarray, moved: np.ndarray, part: np.ndarray, n_parts: int, before: np.ndarray
-) -> Iterator[tuple[int, np.ndarray]]:
-    """For one part of the components after another, whether moving them changes each value: (first part, booleans)."""
-    for first, after in _by_groups(values, base, moved[np.newaxis], part, n_parts):
-        yield first, after[:, 0] != before
 
 
 # ---- groups
@@ -263,7 +259,9 @@ def _fewest(structure: Structure, least: int, transposed: Structure | None = Non
     length = np.diff(other.start)  # elements of a column
     reach = np.bincount(other.row, np.diff(structure.start)[other.column], length.size)  # and of its rows
     # paths through a hub, such as the point of an arrow, are many, but none counts before the hub has a group
-    is_hub = length > 64 * (1 + np.median(length)) if transposed is None and length.size else np.zeros(length.size, bool)
+    is_hub = (
+        length > 64 * (1 + np.median(length)) if transposed is None and length.size else np.zeros(length.size, bool)
+    )
     orders: tuple[Callable[[], np.ndarray], ...] = (
         lambda: np.arange(length.size),
         lambda: _core.order_by_breadth(*arrays, np.argsort(reach, kind="stable"), others),
@@ -325,8 +323,8 @@ def _elements(
         width = h
     else:
         raise ValueError(f'method {scheme!r} makes no sparse matrices: take "2-point", "3-point" or "cs"')
-    if f0 is None and (scheme == "2-point" or is_aside.any()):
-        (f0,) = values(x[np.newaxis])
+    needs_f0 = scheme == "2-point" or is_aside.any()
+    at_x = values(x[np.newaxis])[0] if f0 is None and needs_f0 else np.asarray(f0)
     group = groups[structure.column]
     by_group = np.argsort(group, kind="stable")
     n_groups = int(groups.max(initial=-1)) + 1
@@ -340,11 +338,11 @@ def _elements(
             if scheme == "cs":
                 change = at[0].imag
             elif scheme == "2-point":
-                change = at[0] - f0[row]
+                change = at[0] - at_x[row]
             else:
                 change = at[1] - at[0]
                 if is_aside.any():
-                    change = np.where(is_aside[column], -3 * f0[row] + 4 * at[0] - at[1], change)
+                    change = np.where(is_aside[column], -3 * at_x[row] + 4 * at[0] - at[1], change)
             data[here] = change / width[column]
     return data
 
@@ -445,16 +443,17 @@ _SECOND: dict[int, dict[float, float]] = {
     _ASIDE: {0: 9 / 2, 2 / 3: -45 / 4, 4 / 3: 9, 2: -9 / 4},
     _FORWARD: {0: 4, 1 / 2: -8, 1: 4},
 }
-# of two components: a product of first derivatives, or half as many new points
+# of two components: a product of first derivatives, or for central ones half as many new points
 _MIXED = {
     (i, j): {(a, b): u * v for a, u in first.items() for b, v in second.items()}
     for i, first in _FIRST.items()
     for j, second in _FIRST.items()
 }
-_MIXED[_CENTRAL, _CENTRAL] = dict.fromkeys([(1, 1), (-1, -1)], 1 / 2) | dict.fromkeys(
-    [(1, 0), (-1, 0), (0, 1), (0, -1)], -1 / 2
-)
-_MIXED[_CENTRAL, _CENTRAL][0, 0] = 1
+_MIXED[_CENTRAL, _CENTRAL] = {
+    (0, 0): 1,
+    **dict.fromkeys([(1, 1), (-1, -1)], 1 / 2),
+    **dict.fromkeys([(1, 0), (-1, 0), (0, 1), (0, -1)], -1 / 2),
+}
 
 
 def hessian_by_values(
