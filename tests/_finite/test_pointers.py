@@ -288,7 +288,7 @@ def test_the_core_checks_what_it_can():
         (np.ones((2, 3)), np.ones(2), 0),
         (np.asfortranarray(np.ones((2, 3))), np.ones(2), 1),
     ):
-        with pytest.raises(ValueError, match="expected|dimensions|worker"):
+        with pytest.raises(ValueError, match=r"expected|dimensions|worker"):
             _core.run_points(address_of(WITH_DATA(lambda *_: 0.0)), True, 0, points, values, workers)
     with pytest.raises(ValueError, match="address"):
         _core.run_points(0, True, 0, np.ones((2, 3)), np.ones(2), 1)

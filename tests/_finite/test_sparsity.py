@@ -289,6 +289,30 @@ def test_one_sided_steps_are_accurate_and_stay_on_their_side():
     assert ((np.concatenate(seen) - x) * np.sign(h) >= 0)[:, is_aside].all()
 
 
+def test_rounding_does_not_carry_a_point_past_a_limit():
+    n = 50
+    x, upper = point(n), point(n, seed=4) + 2
+    h = (upper - x) / 2
+    assert (x + 2 * h > upper).any()
+    structure, _ = read_structure(band(n, -1, 1), (n, n), symmetric=True)
+    limits = np.full(n, -np.inf), upper
+    fun, gradient, _ = objective_of(band(n, -1, 1))
+    is_aside = np.ones(n, bool)
+
+    def watched(fun):
+        def values(points):
+            assert (points <= upper).all()
+            return np.stack([np.atleast_1d(fun(p)) for p in points])
+
+        return values
+
+    for scheme, step in (("3-point", h), ("2-point", 2 * h)):
+        of_groups = (x, step, scheme, structure)
+        jacobian_by_groups(watched(gradient), *of_groups, groups(structure), one_sided=is_aside, limits=limits)
+        hessian_by_groups(watched(gradient), *of_groups, symmetric_groups(structure), one_sided=is_aside, limits=limits)
+        hessian_by_values(watched(fun), *of_groups, one_sided=is_aside, limits=limits)
+
+
 def test_blocks_of_points_do_not_change_a_bit(monkeypatch):
     pattern = scattered(20, 30, 0.3)
     fun, _ = function_of(pattern)
@@ -326,9 +350,10 @@ def test_float32_stays_float32():
     fun, exact = function_of(pattern)
     structure, _ = read_structure(pattern, pattern.shape)
     x = point(10).astype(np.float32)
-    values = Counted(lambda x: fun(x).astype(np.float32))
-    found = jacobian_by_groups(values, x, np.full(10, 2**-8, np.float32), "3-point", structure, groups(structure))
-    assert found.dtype == np.float32
+    values = Counted(lambda x: fun(x).astype(x.dtype))
+    for h in (np.full(10, 2**-8, np.float32), np.full(10, 2**-8)):
+        found = jacobian_by_groups(values, x, h, "3-point", structure, groups(structure))
+        assert found.dtype == np.float32
     np.testing.assert_allclose(found.toarray(), exact(x), atol=1e-3)
 
 

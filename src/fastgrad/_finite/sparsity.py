@@ -191,7 +191,7 @@ def detect(values: Values, x: np.ndarray, *, lower: Any = -np.inf, upper: Any = 
     -----
     A value counts as depending on a component if moving it by up to a thousandth (of its size, or of 1) changes any bit
     of the value. What this cannot see: a dependence behind a branch, a maximum or a threshold that is not taken near x;
-    changes lost in rounding, such as ``1e20 + x``; and where `values` are few distinct numbers. Random or noisy ones seem
+    changes lost in rounding, such as ``1e20 + x``; and where `values` are few distinct numbers. Noisy ones seem
     to depend on everything. So a result holds near x alone: pass the structure where it is known.
     """
     rng = np.random.default_rng(rng)
@@ -300,6 +300,11 @@ def _by_groups(
         yield first, values(points.reshape(-1, n)).reshape(last - first, n_ways, -1)
 
 
+def _within(points: np.ndarray, limits: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
+    """Points whose rounding has not carried them past a limit."""
+    return points if limits is None else np.clip(points, *limits).astype(points.dtype, copy=False)
+
+
 def _elements(
     values: Values,
     x: np.ndarray,
@@ -309,14 +314,16 @@ def _elements(
     groups: np.ndarray,
     f0: np.ndarray | None,
     one_sided: np.ndarray | None,
+    limits: tuple[np.ndarray, np.ndarray] | None,
 ) -> np.ndarray:
     """The Jacobian at the elements of its structure."""
+    h = np.asarray(h, x.dtype)
     is_aside = np.zeros(x.size, bool) if one_sided is None else np.asarray(one_sided, bool)
     if scheme == "2-point":
-        moved = (x + h)[np.newaxis]
+        moved = _within((x + h)[np.newaxis], limits)
         width = moved[0] - x
     elif scheme == "3-point":
-        moved = np.stack([np.where(is_aside, x + h, x - h), np.where(is_aside, x + 2 * h, x + h)])
+        moved = _within(np.stack([np.where(is_aside, x + h, x - h), np.where(is_aside, x + 2 * h, x + h)]), limits)
         width = moved[1] - np.where(is_aside, x, moved[0])
     elif scheme == "cs":
         moved = (x + 1j * h)[np.newaxis]
@@ -357,6 +364,7 @@ def jacobian_by_groups(
     *,
     f0: np.ndarray | None = None,
     one_sided: np.ndarray | None = None,
+    limits: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Any:
     """A sparse Jacobian by one difference for each group of columns.
 
@@ -376,13 +384,15 @@ def jacobian_by_groups(
         The values at x, where they are known.
     one_sided : (n,) ndarray of bool, optional
         Components for which "3-point" takes x, x + h and x + 2 h.
+    limits : tuple of (n,) ndarray, optional
+        Bounds, which steps must fit into but for rounding.
 
     Returns
     -------
     scipy.sparse.csr_array
         Of shape (m, n), with every element of the structure stored.
     """
-    return structure.matrix(_elements(values, x, h, scheme, structure, groups, f0, one_sided))
+    return structure.matrix(_elements(values, x, h, scheme, structure, groups, f0, one_sided, limits))
 
 
 def hessian_by_groups(
@@ -395,13 +405,14 @@ def hessian_by_groups(
     *,
     g0: np.ndarray | None = None,
     one_sided: np.ndarray | None = None,
+    limits: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Any:
     """A sparse Hessian by one difference of gradients for each group: points (k, n) to gradients (k, n).
 
     The structure is symmetric, the groups are those of `symmetric_groups`. An element is read where it is alone in its
     row in its group; where that holds for (i, j) and (j, i) it is their mean, so the result is symmetric.
     """
-    data = _elements(gradients, x, h, scheme, structure, groups, g0, one_sided)
+    data = _elements(gradients, x, h, scheme, structure, groups, g0, one_sided, limits)
     across, alone = _across(structure), _is_alone(structure, groups)
     with np.errstate(all="ignore"):
         mean = (data + data[across]) / 2
@@ -465,6 +476,7 @@ def hessian_by_values(
     *,
     f0: float | None = None,
     one_sided: np.ndarray | None = None,
+    limits: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Any:
     """A sparse Hessian from values of a scalar function: points (k, n) to values (k, 1).
 
@@ -476,7 +488,7 @@ def hessian_by_values(
     if scheme not in ("2-point", "3-point"):
         raise ValueError(f'method {scheme!r} makes no sparse Hessian: take "2-point" or "3-point"')
     n = x.size
-    h = (x + h) - x
+    h = (x + np.asarray(h, x.dtype)) - x
     kind = np.full(n, _FORWARD)
     if scheme == "3-point":
         kind = np.where(np.zeros(n, bool) if one_sided is None else one_sided, _ASIDE, _CENTRAL)
@@ -502,14 +514,21 @@ def hessian_by_values(
             add(here, place_i, place_j, weight)
 
     point, number = np.unique(np.concatenate(points), return_inverse=True)
-    found = _at_points(values, x, h, point, f0)
+    found = _at_points(values, x, h, point, f0, limits)
     with np.errstate(all="ignore"):
         products = np.concatenate(weights) * found[number]
         data = np.bincount(np.concatenate(elements), products, row.size) / (h[row] * h[column])
     return structure.matrix(np.where(row < column, data[_across(structure)], data))
 
 
-def _at_points(values: Values, x: np.ndarray, h: np.ndarray, point: np.ndarray, f0: float | None) -> np.ndarray:
+def _at_points(
+    values: Values,
+    x: np.ndarray,
+    h: np.ndarray,
+    point: np.ndarray,
+    f0: float | None,
+    limits: tuple[np.ndarray, np.ndarray] | None,
+) -> np.ndarray:
     """Values at points with at most two components moved."""
     found = np.empty(point.size)
     known = int(f0 is not None and point.size > 0 and point[0] == 0)
@@ -521,7 +540,7 @@ def _at_points(values: Values, x: np.ndarray, h: np.ndarray, point: np.ndarray, 
         for move in moves:
             component, place = np.divmod(move, len(_PLACES))
             points[np.arange(move.size), component] += np.array(_PLACES, x.dtype)[place] * h[component]
-        found[first : first + most] = values(points)[:, 0]
+        found[first : first + most] = values(_within(points, limits))[:, 0]
     return found
 
 
