@@ -206,6 +206,19 @@ def test_what_a_callback_raises_is_raised():
     assert pointer.values(-np.abs(POINTS)).sum() == 1000
 
 
+def test_what_a_callback_raises_ends_a_long_call():
+    calls = []
+
+    def fun(n, x):
+        calls.append(n)
+        time.sleep(1e-3)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        as_pointer(WITHOUT_DATA(fun)).values(POINTS)
+    assert len(calls) < 500
+
+
 def test_a_callback_may_use_pointers_itself(library, threads):
     threads(4)
     inner = as_pointer(WITHOUT_DATA(lambda n, x: x[0] * 2))
