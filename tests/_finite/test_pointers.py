@@ -107,6 +107,22 @@ def test_it_may_take_no_data(library, way):
     assert as_pointer(way(library.plain)).values(np.empty((3, 0))).tolist() == [[-1], [-1], [-1]]
 
 
+def test_numbas_functions_are_run():
+    numba = pytest.importorskip("numba")
+
+    @numba.cfunc("double(intc, CPointer(double), voidptr)")
+    def squares(n, x, data):
+        return sum([(i + 1) * x[i] ** 2 for i in range(n)])
+
+    @numba.cfunc("double(intc, CPointer(double))")
+    def plain(n, x):
+        return x[0]
+
+    for fun in (squares, LowLevelCallable(squares.ctypes)):
+        np.testing.assert_allclose(as_pointer(fun).values(POINTS)[:, 0], SQUARES, rtol=1e-14)
+    assert np.array_equal(as_pointer(plain).values(POINTS)[:, 0], POINTS[:, 0])
+
+
 def test_data_is_passed_through(library):
     three = ctypes.c_double(3)
     array = np.array([3.0])
