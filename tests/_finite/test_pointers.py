@@ -107,6 +107,22 @@ def test_it_may_take_no_data(library, way):
     assert as_pointer(way(library.plain)).values(np.empty((3, 0))).tolist() == [[-1], [-1], [-1]]
 
 
+def test_numbas_functions_are_run():
+    numba = pytest.importorskip("numba")
+
+    @numba.cfunc("double(intc, CPointer(double), voidptr)")
+    def squares(n, x, data):
+        return sum([(i + 1) * x[i] ** 2 for i in range(n)])
+
+    @numba.cfunc("double(intc, CPointer(double))")
+    def plain(n, x):
+        return x[0]
+
+    for fun in (squares, LowLevelCallable(squares.ctypes)):
+        np.testing.assert_allclose(as_pointer(fun).values(POINTS)[:, 0], SQUARES, rtol=1e-14)
+    assert np.array_equal(as_pointer(plain).values(POINTS)[:, 0], POINTS[:, 0])
+
+
 def test_data_is_passed_through(library):
     three = ctypes.c_double(3)
     array = np.array([3.0])
@@ -206,6 +222,19 @@ def test_what_a_callback_raises_is_raised():
     assert pointer.values(-np.abs(POINTS)).sum() == 1000
 
 
+def test_what_a_callback_raises_ends_a_long_call():
+    calls = []
+
+    def fun(n, x):
+        calls.append(n)
+        time.sleep(1e-3)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        as_pointer(WITHOUT_DATA(fun)).values(POINTS)
+    assert len(calls) < 500
+
+
 def test_a_callback_may_use_pointers_itself(library, threads):
     threads(4)
     inner = as_pointer(WITHOUT_DATA(lambda n, x: x[0] * 2))
@@ -288,7 +317,7 @@ def test_the_core_checks_what_it_can():
         (np.ones((2, 3)), np.ones(2), 0),
         (np.asfortranarray(np.ones((2, 3))), np.ones(2), 1),
     ):
-        with pytest.raises(ValueError, match="expected|dimensions|worker"):
+        with pytest.raises(ValueError, match=r"expected|dimensions|worker"):
             _core.run_points(address_of(WITH_DATA(lambda *_: 0.0)), True, 0, points, values, workers)
     with pytest.raises(ValueError, match="address"):
         _core.run_points(0, True, 0, np.ones((2, 3)), np.ones(2), 1)

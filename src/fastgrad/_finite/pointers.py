@@ -11,7 +11,7 @@ import contextlib
 import ctypes
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,8 +55,8 @@ class Pointer:
         points = np.array(points, np.float64, order="C", ndmin=2)
         values = np.empty((len(points), 1))
         most = 1 if self.is_python else _core.get_num_threads() if workers is None else workers
-        with _raising() if self.is_python else contextlib.nullcontext():
-            _core.run_points(self.address, self.takes_data, self.data, points, values, most)
+        with _raising() if self.is_python else contextlib.nullcontext() as report:
+            _core.run_points(self.address, self.takes_data, self.data, points, values, most, report)
         return values
 
 
@@ -64,9 +64,17 @@ _one_at_a_time = threading.RLock()  # who takes the hook, of which there is one
 
 
 @contextlib.contextmanager
-def _raising() -> Iterator[None]:
-    """What a callback into Python raises: ctypes hands it to `sys.unraisablehook` and goes on with any number."""
+def _raising() -> Iterator[Callable[[int], None]]:
+    """Raises what a callback into Python raises, which ctypes hands to `sys.unraisablehook` to go on with any number.
+
+    Gives what a long call asks now and then, so that it ends early.
+    """
     caught: list[BaseException] = []
+
+    def raise_it(done: int = 0) -> None:
+        if caught:
+            raise caught[0]
+
     thread = threading.get_ident()
     with _one_at_a_time:
         before = sys.unraisablehook
@@ -80,11 +88,10 @@ def _raising() -> Iterator[None]:
 
         sys.unraisablehook = hook
         try:
-            yield
+            yield raise_it
         finally:
             sys.unraisablehook = before
-    if caught:
-        raise caught[0]
+    raise_it()
 
 
 def as_pointer(fun: Any, args: tuple = ()) -> Pointer | None:

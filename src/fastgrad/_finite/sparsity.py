@@ -137,7 +137,7 @@ def _read_groups(groups: Any, structure: Structure, symmetric: bool) -> np.ndarr
     groups = np.unique(groups, return_inverse=True)[1].astype(np.int64)
     alone = _is_alone(structure, groups)
     if symmetric:
-        alone |= alone[_across(structure)]
+        alone |= alone[across(structure)]
     if not alone.all():
         k = np.flatnonzero(~alone)[0]
         raise ValueError(
@@ -154,7 +154,7 @@ def _is_alone(structure: Structure, groups: np.ndarray) -> np.ndarray:
     return count[number] == 1
 
 
-def _across(structure: Structure) -> np.ndarray:
+def across(structure: Structure) -> np.ndarray:
     """Of each element (i, j) of a symmetric structure, the number of (j, i)."""
     return np.lexsort((structure.row, structure.column))
 
@@ -191,7 +191,7 @@ def detect(values: Values, x: np.ndarray, *, lower: Any = -np.inf, upper: Any = 
     -----
     A value counts as depending on a component if moving it by up to a thousandth (of its size, or of 1) changes any bit
     of the value. What this cannot see: a dependence behind a branch, a maximum or a threshold that is not taken near x;
-    changes lost in rounding, such as ``1e20 + x``; and where `values` are few distinct numbers. Random or noisy ones seem
+    changes lost in rounding, such as ``1e20 + x``; and where `values` are few distinct numbers. Noisy ones seem
     to depend on everything. So a result holds near x alone: pass the structure where it is known.
     """
     rng = np.random.default_rng(rng)
@@ -300,6 +300,11 @@ def _by_groups(
         yield first, values(points.reshape(-1, n)).reshape(last - first, n_ways, -1)
 
 
+def within(points: np.ndarray, limits: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
+    """Points whose rounding has not carried them past a limit."""
+    return points if limits is None else np.clip(points, *limits).astype(points.dtype, copy=False)
+
+
 def _elements(
     values: Values,
     x: np.ndarray,
@@ -309,14 +314,16 @@ def _elements(
     groups: np.ndarray,
     f0: np.ndarray | None,
     one_sided: np.ndarray | None,
+    limits: tuple[np.ndarray, np.ndarray] | None,
 ) -> np.ndarray:
     """The Jacobian at the elements of its structure."""
+    h = np.asarray(h, x.dtype)
     is_aside = np.zeros(x.size, bool) if one_sided is None else np.asarray(one_sided, bool)
     if scheme == "2-point":
-        moved = (x + h)[np.newaxis]
+        moved = within((x + h)[np.newaxis], limits)
         width = moved[0] - x
     elif scheme == "3-point":
-        moved = np.stack([np.where(is_aside, x + h, x - h), np.where(is_aside, x + 2 * h, x + h)])
+        moved = within(np.stack([np.where(is_aside, x + h, x - h), np.where(is_aside, x + 2 * h, x + h)]), limits)
         width = moved[1] - np.where(is_aside, x, moved[0])
     elif scheme == "cs":
         moved = (x + 1j * h)[np.newaxis]
@@ -357,6 +364,7 @@ def jacobian_by_groups(
     *,
     f0: np.ndarray | None = None,
     one_sided: np.ndarray | None = None,
+    limits: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Any:
     """A sparse Jacobian by one difference for each group of columns.
 
@@ -376,13 +384,15 @@ def jacobian_by_groups(
         The values at x, where they are known.
     one_sided : (n,) ndarray of bool, optional
         Components for which "3-point" takes x, x + h and x + 2 h.
+    limits : tuple of (n,) ndarray, optional
+        Bounds, which steps must fit into but for rounding.
 
     Returns
     -------
     scipy.sparse.csr_array
         Of shape (m, n), with every element of the structure stored.
     """
-    return structure.matrix(_elements(values, x, h, scheme, structure, groups, f0, one_sided))
+    return structure.matrix(_elements(values, x, h, scheme, structure, groups, f0, one_sided, limits))
 
 
 def hessian_by_groups(
@@ -395,17 +405,18 @@ def hessian_by_groups(
     *,
     g0: np.ndarray | None = None,
     one_sided: np.ndarray | None = None,
+    limits: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Any:
     """A sparse Hessian by one difference of gradients for each group: points (k, n) to gradients (k, n).
 
     The structure is symmetric, the groups are those of `symmetric_groups`. An element is read where it is alone in its
     row in its group; where that holds for (i, j) and (j, i) it is their mean, so the result is symmetric.
     """
-    data = _elements(gradients, x, h, scheme, structure, groups, g0, one_sided)
-    across, alone = _across(structure), _is_alone(structure, groups)
+    data = _elements(gradients, x, h, scheme, structure, groups, g0, one_sided, limits)
+    mirror, alone = across(structure), _is_alone(structure, groups)
     with np.errstate(all="ignore"):
-        mean = (data + data[across]) / 2
-    return structure.matrix(np.where(alone, np.where(alone[across], mean, data), data[across]))
+        mean = (data + data[mirror]) / 2
+    return structure.matrix(np.where(alone, np.where(alone[mirror], mean, data), data[mirror]))
 
 
 def group_coordinates(
@@ -426,103 +437,6 @@ def spread(derivative: np.ndarray, scale: np.ndarray, structure: Structure, grou
     """The sparse Jacobian from derivatives (groups, m) with respect to group coordinates; or of their errors."""
     column = structure.column
     return structure.matrix(derivative[groups[column], structure.row] / scale[column])
-
-
-# ---- a Hessian from values alone
-
-_CENTRAL, _ASIDE, _FORWARD = range(3)  # how a component moves
-_PLACES = (0.0, 1.0, -1.0, 2.0, 1 / 2, 2 / 3, 4 / 3)  # where to, in steps
-# weights of places
-_FIRST: dict[int, dict[float, float]] = {
-    _CENTRAL: {-1: -1 / 2, 1: 1 / 2},
-    _ASIDE: {0: -3 / 2, 1: 2, 2: -1 / 2},
-    _FORWARD: {0: -1, 1: 1},
-}
-_SECOND: dict[int, dict[float, float]] = {
-    _CENTRAL: {-1: 1, 0: -2, 1: 1},
-    _ASIDE: {0: 9 / 2, 2 / 3: -45 / 4, 4 / 3: 9, 2: -9 / 4},
-    _FORWARD: {0: 4, 1 / 2: -8, 1: 4},
-}
-# of two components: a product of first derivatives, or for central ones half as many new points
-_MIXED = {
-    (i, j): {(a, b): u * v for a, u in first.items() for b, v in second.items()}
-    for i, first in _FIRST.items()
-    for j, second in _FIRST.items()
-}
-_MIXED[_CENTRAL, _CENTRAL] = {
-    (0, 0): 1,
-    **dict.fromkeys([(1, 1), (-1, -1)], 1 / 2),
-    **dict.fromkeys([(1, 0), (-1, 0), (0, 1), (0, -1)], -1 / 2),
-}
-
-
-def hessian_by_values(
-    values: Values,
-    x: np.ndarray,
-    h: np.ndarray,
-    scheme: str,
-    structure: Structure,
-    *,
-    f0: float | None = None,
-    one_sided: np.ndarray | None = None,
-) -> Any:
-    """A sparse Hessian from values of a scalar function: points (k, n) to values (k, 1).
-
-    A value is one number, so groups of columns gain nothing: every element below the diagonal takes evaluations of its
-    own, which is far fewer than all pairs. With p of them, "2-point" takes ``1 + 2 n + p`` evaluations for an error of
-    order h; "3-point" ``1 + 2 n + 2 p`` for h². `one_sided` components of "3-point" stay within x and x + 2 h, which
-    takes a few more. The structure is symmetric.
-    """
-    if scheme not in ("2-point", "3-point"):
-        raise ValueError(f'method {scheme!r} makes no sparse Hessian: take "2-point" or "3-point"')
-    n = x.size
-    h = (x + h) - x
-    kind = np.full(n, _FORWARD)
-    if scheme == "3-point":
-        kind = np.where(np.zeros(n, bool) if one_sided is None else one_sided, _ASIDE, _CENTRAL)
-    row, column = structure.row, structure.column
-    points: list[np.ndarray] = []  # as numbers: which components move, and where to
-    elements: list[np.ndarray] = []
-    weights: list[np.ndarray] = []
-
-    def add(here: np.ndarray, place_i: float, place_j: float, weight: float) -> None:
-        i = row[here] * len(_PLACES) + _PLACES.index(place_i) if place_i else 0
-        j = column[here] * len(_PLACES) + _PLACES.index(place_j) if place_j else 0
-        points.append(np.broadcast_to(i * n * len(_PLACES) + j if place_i and place_j else i + j, here.shape))
-        elements.append(here)
-        weights.append(np.full(here.size, weight))
-
-    for which, second in _SECOND.items():
-        here = np.flatnonzero((row == column) & (kind[row] == which))
-        for place, weight in second.items():
-            add(here, place, 0, weight)
-    for (which_i, which_j), mixed in _MIXED.items():
-        here = np.flatnonzero((row > column) & (kind[row] == which_i) & (kind[column] == which_j))
-        for (place_i, place_j), weight in mixed.items():
-            add(here, place_i, place_j, weight)
-
-    point, number = np.unique(np.concatenate(points), return_inverse=True)
-    found = _at_points(values, x, h, point, f0)
-    with np.errstate(all="ignore"):
-        products = np.concatenate(weights) * found[number]
-        data = np.bincount(np.concatenate(elements), products, row.size) / (h[row] * h[column])
-    return structure.matrix(np.where(row < column, data[_across(structure)], data))
-
-
-def _at_points(values: Values, x: np.ndarray, h: np.ndarray, point: np.ndarray, f0: float | None) -> np.ndarray:
-    """Values at points with at most two components moved."""
-    found = np.empty(point.size)
-    known = int(f0 is not None and point.size > 0 and point[0] == 0)
-    found[:known] = f0
-    most = max(1, BLOCK_BYTES // max(x.nbytes, 1))
-    for first in range(known, point.size, most):
-        moves = np.divmod(point[first : first + most], x.size * len(_PLACES))
-        points = np.tile(x, (moves[0].size, 1))
-        for move in moves:
-            component, place = np.divmod(move, len(_PLACES))
-            points[np.arange(move.size), component] += np.array(_PLACES, x.dtype)[place] * h[component]
-        found[first : first + most] = values(points)[:, 0]
-    return found
 
 
 # ---- products with a Jacobian
