@@ -99,6 +99,27 @@ def test_nothing_is_squeezed():
     assert finite.directional(curve, x[0], x[1]).shape == (3,)
 
 
+@pytest.mark.parametrize("method", [*METHODS, "adaptive"])
+def test_points_of_every_kind(method):
+    even = np.arange(8.0).reshape(4, 2)
+    for x in (
+        [],
+        [1, 2],
+        [True, False],
+        np.float16([1, 2]),
+        even[::2, ::-1],
+        even.astype(">f8").T,
+        np.broadcast_to(2.0, 3),
+    ):
+        found = finite.gradient(lambda x: np.sum(x * x), x, method=method)
+        assert found.shape == np.shape(x)
+        np.testing.assert_allclose(found, 2.0 * np.asarray(x), atol=1e-2 if found.dtype == np.float32 else 1e-6)
+        assert finite.hessian(lambda x: np.sum(x * x), x, method=method).shape == np.shape(x) * 2
+    fixed = np.ones(3)
+    fixed.flags.writeable = False
+    finite.gradient(np.sum, fixed, method=method)
+
+
 def test_a_jacobian_has_the_value_first():
     x = random(2, 3)
     found = finite.jacobian(lambda x: np.stack([np.sin(x), x**2]), x)

@@ -201,6 +201,18 @@ def test_what_a_function_refers_to_may_change():
             np.testing.assert_allclose(finite.gradient(f, x), 2 * weight * x, rtol=1e-7)
 
 
+def test_threads_share_code_but_not_what_it_refers_to():
+    x = random(10)
+
+    def slope(scale):
+        return finite.gradient(lambda x: scale * np.sum(x * x), x)
+
+    scales = np.arange(1.0, 41.0)
+    with ThreadPoolExecutor(8) as pool:
+        for scale, found in zip(scales, pool.map(slope, scales), strict=True):
+            np.testing.assert_allclose(found, 2 * scale * x, rtol=1e-6, atol=1e-7)
+
+
 def test_functions_are_not_kept_alive():
     import gc
     import weakref

@@ -79,24 +79,24 @@ def lanes_of(fun: Any, n_args: int) -> Lanes | None:
         if type(function) is not types.FunctionType:
             return None
     code = function.__code__
-    known = _known.get(id(code))
-    if known is None or known.code() is not code:
-        with _lock:
+    with _lock:  # another thread may ask for a function of the same code that refers to other objects
+        known = _known.get(id(code))
+        if known is None or known.code() is not code:
             if len(_known) >= MOST_FUNCTIONS:
                 _known.pop(next(iter(_known)))
             known = _known[id(code)] = _Code(code)
-    if not known.serves(fun) or known.is_refused:
-        return None
-    lanes = known.lanes.get(n_args)
-    try:
-        if lanes is None:
-            lanes = known.lanes[n_args] = Lanes(fun, n_args)
-        else:
-            lanes.fun = fun
-    except TypeError:  # an object without weak references
-        known.is_refused = True
-        return None
-    return lanes
+        if not known.serves(fun) or known.is_refused:
+            return None
+        lanes = known.lanes.get(n_args)
+        try:
+            if lanes is None:
+                lanes = known.lanes[n_args] = Lanes(fun, n_args)
+            else:
+                lanes.fun = fun
+        except TypeError:  # an object without weak references
+            known.is_refused = True
+            return None
+        return lanes
 
 
 def refuse(fun: Any) -> None:

@@ -121,6 +121,9 @@ def _extrapolated(lines: Any, settings: Settings, accuracy: int, side: int | Non
     calls, t = lines.calls, lines.t
     if accuracy not in (2, 4, 6, 8):
         raise ValueError(f"accuracy is {accuracy!r}, but method is 'adaptive'\n  cure: one of 2, 4, 6, 8")
+    if not t.size:
+        nothing = np.empty((0, calls.known().size))
+        return Found(nothing, nothing, t, np.empty(0, np.intp))
     first = None
     if settings.rel_step is not None or settings.abs_step is not None:
         first = steps.absolute(t, calls.eps ** (1 / (accuracy + settings.order)), settings.rel_step, settings.abs_step)

@@ -291,7 +291,7 @@ class _Moves:
         a = np.concatenate([np.full(len(move[0]), move[1]) for move in moves])
         b = np.concatenate([np.full(len(move[0]), move[3]) for move in moves])
         out = np.empty(len(i))
-        block = len(i) if self.calls.is_vectorized else max(1, self.calls.block // n)
+        block = len(i) if self.calls.is_vectorized else max(1, self.calls.block // max(n, 1))
         for start in range(0, len(i), max(block, 1)):
             part = slice(start, start + block)
             points = np.repeat(self.x[None], len(i[part]), axis=0)
