@@ -53,7 +53,7 @@ FLOORS = [
     ["errors", "_core", "_statuses"],
     ["_arrays", "_machine", "_progress"],
     ["schedules", "stencils"],
-    ["methods"],
+    ["methods", "_grid"],
     ["_compiler"],
     ["transform"],
     ["matrices"],

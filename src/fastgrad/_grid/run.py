@@ -1,0 +1,55 @@
+"""The one place where weighted sums along axes are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .tables import Rows, Stencil, Table
+
+Term = tuple[int, Table]  # an axis, and what is summed along it
+
+
+def apply(f: np.ndarray, out: np.ndarray, terms: Sequence[Term], accumulate: bool = False) -> None:
+    """Write the sum of `terms` of `f` to `out`, or add it to what is there.
+
+    Both are arrays of one shape and dtype that do not overlap, with any strides; the real and the imaginary parts of complex
+    numbers are summed one by one. A sample whose weight is zero is not looked at, so that its NaN stays where it is.
+    """
+    if f.dtype.kind == "c":
+        apply(f.real, out.real, terms, accumulate)
+        apply(f.imag, out.imag, terms, accumulate)
+        return
+    for axis, table in terms:
+        _weigh(np.moveaxis(f, axis, 0), np.moveaxis(out, axis, 0), table, accumulate)
+        accumulate = True
+
+
+def _weigh(f: np.ndarray, out: np.ndarray, table: Table, accumulate: bool) -> None:
+    n = len(f)
+    total = np.zeros_like(f)
+    if isinstance(table, Rows):
+        trailing = (...,) + (None,) * (f.ndim - 1)
+        for k in range(table.weights.shape[1]):
+            weights = table.weights[:, k].astype(f.dtype)[trailing]
+            np.add(total, weights * f[(table.first + k) % n], out=total, where=weights != 0)
+    else:
+        _weigh_evenly(f, total, table)
+    out[...] = out + total if accumulate else total
+
+
+def _weigh_evenly(f: np.ndarray, total: np.ndarray, table: Stencil) -> None:
+    n, p, q = len(f), len(table.head), len(table.tail)
+    for offset, weight in enumerate(table.weights.astype(f.dtype), -table.reach):
+        if weight and table.is_periodic:
+            total += weight * np.roll(f, -offset, axis=0)
+        elif weight:
+            total[p : n - q] += weight * f[p + offset : n - q + offset]
+    for points, block, samples in (
+        (total[:p], table.head, f[: table.head.shape[1]]),
+        (total[n - q :], table.tail, f[n - table.tail.shape[1] :]),
+    ):
+        for k, j in np.argwhere(block):
+            points[k] += f.dtype.type(block[k, j]) * samples[j]
+    total *= f.dtype.type(table.scale)
