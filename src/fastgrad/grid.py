@@ -1,7 +1,7 @@
 """Derivatives of sampled fields: finite differences along the axes of an array.
 
-Every function takes arrays of any strides, keeps float32, makes float64 of lists and integers, and works on complex numbers
-by parts. Components, of gradients and of vector fields, come first.
+Every function takes arrays of any strides, keeps float32, makes float64 of lists and integers, and works on complex
+numbers by parts. Components, of gradients and of vector fields, come first.
 """
 
 from __future__ import annotations
@@ -14,9 +14,19 @@ import numpy as np
 from ._arrays import is_integer
 from ._grid import arguments
 from ._grid.arguments import (
-    Line, as_axes, as_boundaries, as_boundary, as_field, as_lines, as_vector, check_orders, deliver, table_of,
+    Line,
+    as_axes,
+    as_boundaries,
+    as_boundary,
+    as_field,
+    as_lines,
+    as_vector,
+    check_orders,
+    deliver,
+    term_of,
 )  # fmt: skip
-from ._grid.run import Term, apply
+from ._grid.run import apply
+from ._grid.tables import Term
 from .stencils import coefficients, weights
 
 __all__ = [
@@ -51,13 +61,13 @@ def diff(
     spacing : float, default 1.0
         The distance between samples; for several axes one for all, or a sequence.
     coords : (n,) array_like, optional
-        Where the samples are, if not evenly spaced: increasing or decreasing. For several axes a sequence, with None for
-        axes that have a spacing. On a circle there may be one more, where the first sample comes again.
+        Where the samples are, if not evenly spaced: increasing or decreasing. For several axes a sequence, with None
+        for those that have a spacing. On a circle there is one more, where the first sample comes again.
     boundary : {"one-sided", "periodic"} or pair, default "one-sided"
         Near the ends, stencils of the same accuracy take the samples on one side, or the axis is a circle. A pair are
-        stencils for a derivative at spacing 1: rows of weights, first of the samples at the start for the first points, then
-        of those at the end for the last points; None there means the mirror image. For several axes, a tuple with a string
-        among its items has one item for each axis.
+        stencils for spacing 1: rows of weights, first of the samples at the start for the first points, then of those
+        at the end for the last points; None there means the mirror image. For several axes, a tuple with a string among
+        its items has one item for each axis.
     out : ndarray, optional
         Where to write the result; it may be `f` itself.
 
@@ -103,7 +113,8 @@ def gradient(
     f : array_like
         The samples.
     *spacing : float or array_like
-        Nothing for distances of 1, one distance for all axes, or for each axis a distance or the coordinates.
+        Nothing for distances of 1, one distance for all axes, or for each axis a distance or the coordinates, which may
+        turn back here, as along a curve.
     axis : int or sequence of int, optional
         Some of the axes; all by default.
     edge_order : int, optional
@@ -133,13 +144,15 @@ def gradient(
     (array([8., 8., 8., 8.]), array([2., 2., 2., 2.]))
     """
     if _is_numpys(f) and accuracy is None and out is None and boundary == "one-sided":
-        return np.gradient(f, *spacing, axis=axis, edge_order=1 if edge_order is None else edge_order)
+        options: dict[str, Any] = {} if edge_order is None else {"edge_order": edge_order}
+        return np.gradient(f, *spacing, axis=axis, **options)
     field = as_field(f)
     axes = as_axes(axis, field.ndim)
     edge = edge_order if edge_order is not None else 1 if accuracy is None else accuracy
     if not is_integer(edge) or not 1 <= edge <= arguments.MOST_ACCURACY:
         raise ValueError(f"edge_order is {edge!r}\n  cure: pass an integer from 1 to {arguments.MOST_ACCURACY}")
     accuracy = 2 if accuracy is None else accuracy
+    check_orders(1, accuracy)
     boundaries = as_boundaries(boundary, len(axes))
     lines = arguments.as_lines_of_gradient(field.shape, axes, spacing, boundaries, 1 + max(accuracy, edge))
     outs = [out] if len(axes) == 1 else [None] * len(axes) if out is None else out
@@ -147,7 +160,7 @@ def gradient(
         raise ValueError(f"out has {len(outs)} arrays\n  cure: pass one for each of {len(axes)} axes")
     targets = [arguments.result(one, field.shape, field.dtype, field) for one in outs]
     for line, target, bound in zip(lines, targets, boundaries, strict=True):
-        apply(field, target, [(line.axis, table_of(line, 1, accuracy, bound, edge))])
+        apply(field, target, [term_of(line, 1, accuracy, bound, edge)])
     found = tuple(deliver(target, one) for target, one in zip(targets, outs, strict=True))
     return found[0] if len(axes) == 1 else found
 
@@ -211,7 +224,7 @@ def divergence(
     v : array_like, or sequence of array_like
         The components, along the first axis or as separate arrays.
     axis : tuple of int, optional
-        For each component its axis, as the component counts them; by default they have as many axes as there are components.
+        For each component its axis, as the component counts them; by default there are as many axes as components.
     accuracy, spacing, coords, boundary : optional
         As in `diff`, for several axes.
     out : ndarray, optional
@@ -255,7 +268,7 @@ def curl(
     v : array_like, or sequence of array_like
         The components, along the first axis or as separate arrays.
     axis : tuple of int, optional
-        For each component its axis, as the component counts them; by default they have as many axes as there are components.
+        For each component its axis, as the component counts them; by default there are as many axes as components.
     accuracy, spacing, coords, boundary : optional
         As in `diff`, for several axes.
     out : ndarray, optional
@@ -282,7 +295,7 @@ def curl(
     target = arguments.result(out, shape if len(parts) == 2 else (3, *shape), dtype, *parts)
     for component, (i, j) in zip(target if len(parts) == 3 else [target], pairs, strict=True):
         apply(parts[j], component, [terms[i]])
-        apply(parts[i], component, [(terms[j][0], terms[j][1].scaled(-1))], accumulate=True)
+        apply(parts[i], component, [terms[j]._replace(factor=-terms[j].factor)], accumulate=True)
     return deliver(target, out)
 
 
@@ -351,7 +364,7 @@ def compact(
 ) -> np.ndarray:
     """A derivative by a compact (Padé) scheme: the derivatives at neighbouring points are solved for together.
 
-    It takes fewer samples than `diff` at the same accuracy and has a smaller error, most of all for waves of few samples, but
+    It takes fewer samples than `diff` at the same accuracy and has a smaller error, most of all for short waves, but
     every derivative depends on all samples of its line, if ever less on those further away.
 
     Parameters
@@ -380,7 +393,7 @@ def compact(
 
     References
     ----------
-    S. K. Lele, Compact finite difference schemes with spectral-like resolution, Journal of Computational Physics 103, 1992.
+    S. K. Lele, Compact finite difference schemes with spectral-like resolution, J. Comput. Phys. 103, 1992.
 
     Examples
     --------
@@ -396,13 +409,13 @@ def compact(
         raise ValueError(f"accuracy is {accuracy!r}\n  cure: pass 4, 6 or 8")
     arguments.check_orders(derivative, accuracy, schemes.MOST_DERIVATIVE)
     line, is_periodic = _regular_line(field, axis, spacing, coords, boundary)
-    arguments.check_points(line, derivative + accuracy - 1, f"derivative {derivative} of accuracy {accuracy}")
+    arguments.check_points(line, derivative + accuracy, f"derivative {derivative} of accuracy {accuracy}")
     step = arguments.even_step(line, "fg.grid.compact")
-    ties, table = schemes.scheme(int(derivative), int(accuracy), is_periodic)
+    tie, table = schemes.scheme(int(derivative), int(accuracy), is_periodic)
     target = arguments.result(out, field.shape, field.dtype, field)
-    apply(field, target, [(line.axis, table.scaled(step**-derivative))])
+    apply(field, target, [Term(line.axis, table, step**-derivative)])
     along = np.moveaxis(target, line.axis, 0)
-    along[...] = schemes.solve(ties, along, is_periodic)
+    along[...] = schemes.solve(tie, along, is_periodic)
     return deliver(target, out)
 
 
@@ -471,7 +484,7 @@ def savgol(
     step = arguments.even_step(line, "fg.grid.savgol", "interpolate the samples onto a regular grid")
     table = smoothing(int(window_length), int(polyorder), int(derivative), is_periodic)
     target = arguments.result(out, field.shape, field.dtype, field)
-    apply(field, target, [(line.axis, table.scaled(step**-derivative))])
+    apply(field, target, [Term(line.axis, table, step**-derivative)])
     return deliver(target, out)
 
 
@@ -528,7 +541,7 @@ def _terms(
     for order in orders:
         check_orders(order, accuracy)
     return [
-        (line.axis, table_of(line, int(order), int(accuracy), bound))
+        term_of(line, int(order), int(accuracy), bound)
         for line, order, bound in zip(lines, orders, boundaries, strict=True)
     ]
 

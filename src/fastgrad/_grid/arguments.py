@@ -11,7 +11,7 @@ import numpy as np
 from .. import _core
 from .._arrays import as_floats, is_integer, refused_class
 from . import tables
-from .tables import Table
+from .tables import Term
 
 MOST_DERIVATIVE = 6
 MOST_ACCURACY = 8
@@ -100,7 +100,7 @@ def as_coords(value: Any, lengths: tuple[int, ...], name: str = "coords") -> np.
 
 @dataclass(frozen=True)
 class Line:
-    """An axis with what is known of the samples along it: their step, or their coordinates where these are not uniform."""
+    """An axis with what is known of the samples along it: their step, or coordinates that are not uniform."""
 
     axis: int
     n: int
@@ -152,7 +152,7 @@ def _as_block(value: Any, name: str) -> np.ndarray:
         raise TypeError(f"{name} is not a list of rows of weights: {error}") from None
     if not rows or any(row.ndim != 1 for row in rows) or not all(np.isfinite(row).all() for row in rows):
         raise ValueError(
-            f"{name} is not a list of rows of weights\n  cure: pass one row of finite numbers for each point near the end"
+            f"{name} is not a list of rows of weights\n  cure: pass a row of finite numbers for each point near the end"
         )
     return np.array([np.pad(row, (0, max(map(len, rows)) - len(row))) for row in rows])
 
@@ -228,11 +228,11 @@ def evenly(line: Line, coords: np.ndarray) -> Line:
 def check_monotonic(coords: np.ndarray, name: str) -> None:
     """Refuse coordinates that turn back or stay."""
     steps = np.diff(coords)
-    wrong = np.flatnonzero(steps * np.sign(coords[-1] - coords[0]) <= 0) if len(coords) else []
+    wrong = np.flatnonzero(steps * np.sign(steps[:1]) <= 0)
     if len(wrong):
         i = int(wrong[0])
         raise ValueError(
-            f"{name} must increase or decrease all along, but goes from {coords[i]} to {coords[i + 1]} at index {i + 1}\n"
+            f"{name} must increase or decrease throughout, but goes from {coords[i]} to {coords[i + 1]} at {i + 1}\n"
             "  cure: sort the samples by coordinate, and drop those that come twice"
         )
 
@@ -269,35 +269,34 @@ def check_points(line: Line, needed: int, what: str) -> None:
         )
 
 
-def table_of(line: Line, derivative: int, accuracy: int, boundary: Boundary, edge: int | None = None) -> Table:
+def term_of(line: Line, derivative: int, accuracy: int, boundary: Boundary, edge: int | None = None) -> Term:
     """What is summed along a line for a derivative; `edge` is the accuracy near the ends where it is another one."""
     edge = accuracy if edge is None else edge
     what = f"derivative {derivative} of accuracy {accuracy}"
-    needed = derivative + min(edge, accuracy)
-    if line.coords is not None:
-        if boundary.given:
-            raise ValueError(
-                "coords are not evenly spaced, but given stencils count in steps\n  cure: boundary='one-sided'"
-            )
-        if boundary.is_periodic:
-            check_points(line, tables.uneven_width(derivative, accuracy), what + " on a circle")
-            if len(line.coords) == line.n:
-                step = even_step(line, "a circle", "append the coordinate at which the first sample comes again")
-                return tables.central(derivative, accuracy, None).scaled(step**-derivative)
-            return tables.uneven_circle(line.coords, derivative, accuracy)
-        check_points(line, needed, what)
-        return tables.uneven(line.coords, derivative, accuracy, edge)
+    step, table = (
+        line.step,
+        tables.central(derivative, accuracy, None if boundary.is_periodic or boundary.given else edge),
+    )
+    if line.coords is not None and boundary.given:
+        raise ValueError(
+            "coords are not evenly spaced, but given stencils count in steps\n  cure: boundary='one-sided'"
+        )
     if boundary.is_periodic:
-        table = tables.central(derivative, accuracy, None)
+        if line.coords is not None and len(line.coords) > line.n:
+            check_points(line, tables.uneven_width(derivative, accuracy), what + " on a circle")
+            return Term(line.axis, tables.uneven_circle(line.coords, derivative, accuracy))
         check_points(line, 2 * table.reach + 1, what + " on a circle")
+        step = even_step(line, "a circle", "append the coordinate at which the first sample comes again")
     elif boundary.given:
-        table = _with_ends(tables.central(derivative, accuracy, None), boundary.given, derivative, line)
+        table = _with_ends(table, boundary.given, derivative, line)
+    elif line.coords is not None:
+        check_points(line, derivative + edge, what)
+        return Term(line.axis, tables.uneven(line.coords, derivative, accuracy, edge))
     else:
         check_points(line, derivative + edge, what)
-        table = tables.central(derivative, accuracy, edge)
         if line.n < 2 * table.reach + 1:
-            return tables.neighbours(line.n, derivative, edge, line.step)
-    return table.scaled(line.step**-derivative)
+            return Term(line.axis, tables.neighbours(line.n, derivative, edge), step**-derivative)
+    return Term(line.axis, table, step**-derivative)
 
 
 def _with_ends(

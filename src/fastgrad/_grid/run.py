@@ -6,28 +6,26 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .tables import Rows, Stencil, Table
-
-Term = tuple[int, Table]  # an axis, and what is summed along it
+from .tables import Rows, Stencil, Term
 
 
 def apply(f: np.ndarray, out: np.ndarray, terms: Sequence[Term], accumulate: bool = False) -> None:
     """Write the sum of `terms` of `f` to `out`, or add it to what is there.
 
-    Both are arrays of one shape and dtype that do not overlap, with any strides; the real and the imaginary parts of complex
-    numbers are summed one by one. A sample whose weight is zero is not looked at, so that its NaN stays where it is.
+    Both are arrays of one shape and dtype that do not overlap, with any strides; the real and the imaginary parts of
+    complex numbers are summed one by one. A sample whose weight is zero is not looked at, so its NaN stays where it is.
     """
     if f.dtype.kind == "c":
         apply(f.real, out.real, terms, accumulate)
         apply(f.imag, out.imag, terms, accumulate)
         return
-    for axis, table in terms:
-        _weigh(np.moveaxis(f, axis, 0), np.moveaxis(out, axis, 0), table, accumulate)
+    for term in terms:
+        _weigh(np.moveaxis(f, term.axis, 0), np.moveaxis(out, term.axis, 0), term, accumulate)
         accumulate = True
 
 
-def _weigh(f: np.ndarray, out: np.ndarray, table: Table, accumulate: bool) -> None:
-    n = len(f)
+def _weigh(f: np.ndarray, out: np.ndarray, term: Term, accumulate: bool) -> None:
+    n, table = len(f), term.table
     total = np.zeros_like(f)
     if isinstance(table, Rows):
         trailing = (...,) + (None,) * (f.ndim - 1)
@@ -36,6 +34,7 @@ def _weigh(f: np.ndarray, out: np.ndarray, table: Table, accumulate: bool) -> No
             np.add(total, weights * f[(table.first + k) % n], out=total, where=weights != 0)
     else:
         _weigh_evenly(f, total, table)
+    total *= f.dtype.type(term.factor)
     out[...] = out + total if accumulate else total
 
 

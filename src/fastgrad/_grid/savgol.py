@@ -11,7 +11,7 @@ from .tables import Stencil, mirrored
 
 @functools.lru_cache(maxsize=64)
 def smoothing(window_length: int, polyorder: int, derivative: int, is_periodic: bool) -> Stencil:
-    """The derivative of the best polynomial around each point, for a step of 1; near the ends, of the first or last one."""
+    """The derivative of the best polynomial around each point, for a step of 1; near the ends, of the last one."""
     reach = window_length // 2
     size = max(reach, 1)
     places = np.arange(-reach, reach + 1) / size

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .run import Term
-from .tables import Stencil
+from .tables import Stencil, Term
 
 
 def matrix(shape: tuple[int, ...], terms: Sequence[Term]) -> Any:
@@ -18,12 +17,12 @@ def matrix(shape: tuple[int, ...], terms: Sequence[Term]) -> Any:
     except ImportError as error:
         raise ImportError("fg.grid.operator makes a SciPy matrix\n  cure: pip install scipy") from error
     found: Any = None
-    for axis, table in terms:
+    for axis, table, factor in terms:
         n = shape[axis]
         rows = table.rows(n) if isinstance(table, Stencil) else table
         columns = (rows.first[:, None] + np.arange(rows.weights.shape[1])) % n
         point, k = np.nonzero(rows.weights)
-        along = sparse.csr_array((rows.weights[point, k], (point, columns[point, k])), shape=(n, n))
+        along = sparse.csr_array((factor * rows.weights[point, k], (point, columns[point, k])), shape=(n, n))
         before, after = (sparse.eye_array(int(np.prod(part))) for part in (shape[:axis], shape[axis + 1 :]))
         whole = sparse.kron(sparse.kron(before, along), after, format="csr")
         found = whole if found is None else (whole @ found).tocsr()

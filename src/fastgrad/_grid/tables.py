@@ -1,15 +1,17 @@
 """Which samples along an axis are summed with which weights, for every point of it.
 
-There are two kinds of tables: a `Stencil`, one for all points but those near the ends of a uniform axis, and `Rows`, one row of
-weights for each point, where the coordinates are not uniform.
+There are two kinds of tables: a `Stencil` serves all points of a uniform axis but those near its ends, which have
+others; `Rows` are for coordinates that are not uniform, with a row of weights for each point.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,10 +37,6 @@ class Stencil:
         """Whether the axis is a circle, which has no ends."""
         return self.reach > 0 and not len(self.head)
 
-    def scaled(self, factor: float) -> Stencil:
-        """The same sums times a factor."""
-        return Stencil(self.reach, self.weights, self.head, self.tail, self.scale * factor)
-
     def rows(self, n: int) -> Rows:
         """The same sums, written out for each of n points."""
         ends = (self.head, self.tail)
@@ -61,28 +59,38 @@ class Rows:
     first: np.ndarray  # (n,)
     weights: np.ndarray  # (n, width)
 
-    def scaled(self, factor: float) -> Rows:
-        """The same sums times a factor."""
-        return Rows(self.first, self.weights * factor)
-
 
 Table = Stencil | Rows
+
+
+class Term(NamedTuple):
+    """What is summed along an axis."""
+
+    axis: int
+    table: Table
+    factor: float = 1.0
 
 
 @functools.lru_cache(maxsize=256)
 def central(derivative: int, accuracy: int, edge: int | None) -> Stencil:
     """The derivative on a uniform axis of step 1; `edge` is the accuracy near the ends, None on a circle."""
     reach = stencils.central_reach(derivative, accuracy)
-    inner = _exact(-reach, 2 * reach + 1, derivative)
-    n_near = derivative + edge if edge else 0
-    near = [_exact(*_nearest(point, n_near, point), derivative) for point in range(reach)] if edge else []
-    denominator = math.lcm(*(weight.denominator for row in (inner, *near) for weight in row))
-    width = max((_nearest(point, n_near)[0] + n_near for point in range(len(near))), default=0)
-    head = np.zeros((len(near), width))
-    for point, row in enumerate(near):
-        start = _nearest(point, n_near)[0]
-        head[point, start : start + n_near] = _integers(row, denominator)
-    return Stencil(reach, _integers(inner, denominator), head, mirrored(head, derivative), 1 / denominator)
+    near = []
+    if edge:
+        for point in range(reach):
+            start = max(point - (derivative + edge) // 2, 0)  # the samples nearest to it
+            near.append((start, _exact(start - point, derivative + edge, derivative)))
+    return from_exact(_exact(-reach, 2 * reach + 1, derivative), near, derivative)
+
+
+def from_exact(inner: Sequence[Fraction], near: Sequence[tuple[int, Sequence[Fraction]]], derivative: int) -> Stencil:
+    """The stencil with these weights; `near` has, for each point near the start, its first sample and its weights."""
+    denominator = math.lcm(*(weight.denominator for row in (inner, *(row for _, row in near)) for weight in row))
+    head = np.zeros((len(near), max((start + len(row) for start, row in near), default=0)))
+    for point, (start, row) in enumerate(near):
+        head[point, start : start + len(row)] = [float(weight * denominator) for weight in row]
+    weights = np.array([float(weight * denominator) for weight in inner])
+    return Stencil(len(inner) // 2, weights, head, mirrored(head, derivative), 1 / denominator)
 
 
 def mirrored(head: np.ndarray, derivative: int) -> np.ndarray:
@@ -90,28 +98,29 @@ def mirrored(head: np.ndarray, derivative: int) -> np.ndarray:
     return (-1.0) ** derivative * head[::-1, ::-1]
 
 
-def neighbours(n: int, derivative: int, edge: int, step: float) -> Rows:
-    """The derivative on so few points that all are near an end: each from the samples nearest to it."""
-    first, found = stencils.windows(np.arange(n, dtype=np.float64), derivative + edge, derivative)
-    return Rows(first, found / step**derivative)
+def neighbours(n: int, derivative: int, edge: int) -> Rows:
+    """The derivative on so few points of step 1 that all are near an end: each from the samples nearest to it."""
+    return Rows(*stencils.windows(np.arange(n, dtype=np.float64), derivative + edge, derivative))
 
 
 def uneven(coords: np.ndarray, derivative: int, accuracy: int, edge: int) -> Rows:
     """The derivative at increasing or decreasing coordinates.
 
-    A point is in the middle of an odd number of samples. There is no symmetry to gain an order from, so that an even derivative
-    takes one sample more to each side than on a uniform axis.
+    A point is in the middle of an odd number of samples. There is no symmetry to gain an order from, so that an even
+    derivative takes one sample more to each side than on a uniform axis.
     """
     coords, n = coords.astype(np.float64), len(coords)
-    width = min(n, uneven_width(derivative, accuracy))
-    first, found = stencils.windows(coords, width, derivative)
-    if edge != accuracy:
-        start, near = stencils.windows(coords, derivative + edge, derivative)
-        half = width // 2
-        for point in {*range(min(half, n)), *range(max(n - half, 0), n)}:
-            found[point] = 0
-            shift = start[point] - first[point]
-            found[point, shift : shift + derivative + edge] = near[point]
+    width = uneven_width(derivative, accuracy)
+    inside = stencils.windows(coords, min(n, width), derivative)
+    if edge == accuracy:
+        return Rows(*inside)
+    near = stencils.windows(coords, derivative + edge, derivative)
+    is_inside = np.abs(2 * np.arange(n) - (n - 1)) < n - width + 1
+    first = np.minimum(inside[0], near[0])
+    found = np.zeros((n, max(inside[1].shape[1], derivative + edge)))
+    for points, (start, given) in ((np.flatnonzero(is_inside), inside), (np.flatnonzero(~is_inside), near)):
+        places = (start - first)[points, None] + np.arange(given.shape[1])
+        found[points[:, None], places] = given[points]
     return Rows(first, found)
 
 
@@ -129,14 +138,5 @@ def uneven_width(derivative: int, accuracy: int) -> int:
     return (derivative + accuracy) | 1
 
 
-def _nearest(point: int, n: int, origin: int = 0) -> tuple[int, int]:
-    """The first of n samples around a point near the start, relative to an origin, and n."""
-    return max(point - n // 2, 0) - origin, n
-
-
 def _exact(first: int, n: int, derivative: int) -> tuple[Fraction, ...]:
     return stencils.exact_weights(tuple(map(Fraction, range(first, first + n))), derivative)
-
-
-def _integers(row: tuple[Fraction, ...], denominator: int) -> np.ndarray:
-    return np.array([float(weight * denominator) for weight in row])
