@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 
+from .. import _core
 from .tables import Rows, Stencil, Term
 
 
 def apply(f: np.ndarray, out: np.ndarray, terms: Sequence[Term], accumulate: bool = False) -> None:
-    """Write the sum of `terms` of `f` to `out`, or add it to what is there.
+    """Write the sum of `terms` of `f`, each along an axis of its own, to `out`, or add it to what is there.
 
     Both are arrays of one shape and dtype that do not overlap, with any strides; the real and the imaginary parts of
     complex numbers are summed one by one. A sample whose weight is zero is not looked at, so its NaN stays where it is.
@@ -19,36 +21,26 @@ def apply(f: np.ndarray, out: np.ndarray, terms: Sequence[Term], accumulate: boo
         apply(f.real, out.real, terms, accumulate)
         apply(f.imag, out.imag, terms, accumulate)
         return
-    for term in terms:
-        _weigh(np.moveaxis(f, term.axis, 0), np.moveaxis(out, term.axis, 0), term, accumulate)
-        accumulate = True
+    axes, found, factors, further = [], [], [], []
+    for axis, table, factor in terms:
+        n = f.shape[axis]
+        if isinstance(table, Rows):
+            first, *rest = (_core.Stencil(n, f.dtype, part.weights, first=part.first) for part in table.unwrapped(n))
+            further += [(axis, part, factor) for part in rest]
+        else:
+            first, factor = _stencil(table, n, f.dtype), factor * table.scale
+        axes.append(axis)
+        found.append(first)
+        factors.append(factor)
+    _core.stencils(f, out, axes, found, factors, accumulate)
+    for axis, part, factor in further:
+        _core.stencil(f, out, axis, part, factor, accumulate=True)
 
 
-def _weigh(f: np.ndarray, out: np.ndarray, term: Term, accumulate: bool) -> None:
-    n, table = len(f), term.table
-    total = np.zeros_like(f)
-    if isinstance(table, Rows):
-        trailing = (...,) + (None,) * (f.ndim - 1)
-        for k in range(table.weights.shape[1]):
-            weights = table.weights[:, k].astype(f.dtype)[trailing]
-            np.add(total, weights * f[(table.first + k) % n], out=total, where=weights != 0)
-    else:
-        _weigh_evenly(f, total, table)
-    total *= f.dtype.type(term.factor)
-    out[...] = out + total if accumulate else total
-
-
-def _weigh_evenly(f: np.ndarray, total: np.ndarray, table: Stencil) -> None:
-    n, p, q = len(f), len(table.head), len(table.tail)
-    for offset, weight in enumerate(table.weights.astype(f.dtype), -table.reach):
-        if weight and table.is_periodic:
-            total += weight * np.roll(f, -offset, axis=0)
-        elif weight:
-            total[p : n - q] += weight * f[p + offset : n - q + offset]
-    for points, block, samples in (
-        (total[:p], table.head, f[: table.head.shape[1]]),
-        (total[n - q :], table.tail, f[n - table.tail.shape[1] :]),
-    ):
-        for k, j in np.argwhere(block):
-            points[k] += f.dtype.type(block[k, j]) * samples[j]
-    total *= f.dtype.type(table.scale)
+@functools.lru_cache(maxsize=256)
+def _stencil(table: Stencil, n: int, dtype: np.dtype) -> _core.Stencil:
+    """The table for the C core, remembered: whoever steps through time asks for the same ones again and again."""
+    offsets = range(-table.reach, table.reach + 1)
+    if table.is_periodic:
+        return _core.Stencil(n, dtype, table.weights, offsets=offsets, periodic=True)
+    return _core.Stencil(n, dtype, table.weights, offsets=offsets, start=table.head, end=table.tail)
