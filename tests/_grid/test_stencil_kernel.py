@@ -165,9 +165,17 @@ def test_the_bits_do_not_depend_on_threads(shape, dtype):
     middle = tuple(slice(2, -2) if axis in axes else slice(None) for axis in range(len(shape)))
     want = 0
     for axis in axes:
-        near = [np.moveaxis(f.astype(np.float64), axis, 0)[2 + o : len(np.moveaxis(f, axis, 0)) - 2 + o] for o in range(-2, 3)]
+        near = [
+            np.moveaxis(f.astype(np.float64), axis, 0)[2 + o : len(np.moveaxis(f, axis, 0)) - 2 + o]
+            for o in range(-2, 3)
+        ]
         rest = tuple(slice(2, -2) if a in axes and a != axis else slice(None) for a in range(len(shape)))
-        want = want + np.moveaxis(sum(w * x for w, x in zip([-1 / 12, 4 / 3, -5 / 2, 4 / 3, -1 / 12], near, strict=True)), 0, axis)[rest]
+        want = (
+            want
+            + np.moveaxis(
+                sum(w * x for w, x in zip([-1 / 12, 4 / 3, -5 / 2, 4 / 3, -1 / 12], near, strict=True)), 0, axis
+            )[rest]
+        )
     close(results[0][middle], want, dtype)
 
 
