@@ -21,15 +21,16 @@ KEPT = {np.dtype(np.float32), np.dtype(np.float64), *COMPLEX}  # dtypes that sta
 
 def as_field(value: Any, name: str = "f") -> np.ndarray:
     """`value` as an array of floats or complex floats, of any strides; no copy when it is one."""
+    array = value
     if refused_class(value) is None:
         with contextlib.suppress(ValueError):  # what makes no array is refused below
-            value = np.asarray(value)
-    if isinstance(value, np.ndarray) and value.dtype in KEPT and value.dtype.isnative and value.flags.aligned:
-        field = value
-    elif isinstance(value, np.ndarray) and value.dtype.kind == "c":
-        field = value.astype(np.complex64 if value.dtype.itemsize == 8 else np.complex128)
+            array = np.asarray(value)
+    if type(array) is np.ndarray and array.dtype in KEPT and array.dtype.isnative and array.flags.aligned:
+        field = array
+    elif type(array) is np.ndarray and array.dtype.kind == "c":
+        field = array.astype(np.complex64 if array.dtype.itemsize == 8 else np.complex128)
     else:
-        field = as_floats(value, name)
+        field = as_floats(array, name)
     if not field.ndim:
         raise ValueError(f"{name} is a single number\n  cure: pass an array of at least one axis")
     return field
@@ -218,11 +219,23 @@ def _one_for_each(value: Any, axes: tuple[int, ...], name: str, is_shared: bool)
 
 
 def evenly(line: Line, coords: np.ndarray) -> Line:
-    """The line with these coordinates, or with their step where all are exactly as far apart."""
-    steps = np.diff(coords.astype(np.float64))
-    if len(steps) and steps[0] and (steps == steps[0]).all():
-        return Line(line.axis, line.n, float(steps[0]))
+    """The line with these coordinates, or with their step where they are even to the rounding of a field's samples.
+
+    That is the rounding of their range: what it moves a sample by changes a derivative no more than to round the sample.
+    """
+    step, error = _steps(coords)
+    if step and error <= 4 * np.finfo(np.float64).eps * abs(step) * len(coords):
+        return Line(line.axis, line.n, step)
     return Line(line.axis, line.n, 1.0, coords)
+
+
+def _steps(coords: np.ndarray) -> tuple[float, float]:
+    """The mean step between coordinates, and by how much others differ from it."""
+    if len(coords) < 2:
+        return 0.0, 0.0
+    exact = coords.astype(np.float64)
+    step = float((exact[-1] - exact[0]) / (len(exact) - 1))
+    return step, float(np.abs(np.diff(exact) - step).max())
 
 
 def check_monotonic(coords: np.ndarray, name: str) -> None:
@@ -241,10 +254,8 @@ def even_step(line: Line, method: str, cure: str = "use fg.grid.diff, or interpo
     """The step of a line whose coordinates are even to their own rounding; others are refused."""
     if line.coords is None:
         return line.step
-    coords = line.coords.astype(np.float64)
-    step = float((coords[-1] - coords[0]) / (len(coords) - 1))
-    error = np.abs(np.diff(coords) - step).max()
-    if error > 4 * np.finfo(line.coords.dtype).eps * np.abs(coords).max():
+    step, error = _steps(line.coords)
+    if error > 4 * np.finfo(line.coords.dtype).eps * np.abs(line.coords).max():
         raise ValueError(
             f"{method} needs a regular grid, but coords have steps that differ by up to {error:.3g} from {step:.6g}\n"
             f"  cure: {cure}"
