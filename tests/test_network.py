@@ -2,7 +2,9 @@
 
 import copy
 import pickle
+import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -772,3 +774,15 @@ def test_bad_arguments_of_fit_leave_the_network_as_it_was(options, error, says):
     assert says in str(caught.value)
     assert_array_equal(net.parameters, before)
     net.fit(X, np.zeros((9, 3)), epochs=1)  # and usable
+
+
+def test_ctrl_c_is_seen_within_one_large_step():
+    net = fg.MLP([300, 300], rng=0)
+    X = np.broadcast_to(np.float32(1.0), (400_000, 300))
+    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+    began = time.perf_counter()
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, X, batch_size=None, epochs=50)
+    timer.join()
+    assert time.perf_counter() - began < 5  # all of it takes a minute

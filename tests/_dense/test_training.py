@@ -4,7 +4,6 @@ import dataclasses
 import pickle
 import signal
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -420,21 +419,6 @@ def test_ctrl_c_leaves_parameters_that_can_be_trained_on(optimizer):
     assert not np.array_equal(parameters, before)
     assert np.all(np.isfinite(parameters))
     assert train(task, parameters, data, TrainSettings(epochs=1)).success
-
-
-def test_ctrl_c_is_seen_within_one_large_step():
-    def loss(leaves, rows, noise):
-        return np.mean(np.sin(leaves[0] @ rows[0])) ** 2
-
-    task = Task(loss, None, [(300, 300)], [False], [], np.dtype(np.float64))
-    data = make_data({"rows": np.broadcast_to(np.ones(300), (200_000, 300))})
-    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
-    began = time.perf_counter()
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        train(task, np.zeros(90_000), data, TrainSettings(epochs=9, batch_size=None))
-    timer.join()
-    assert time.perf_counter() - began < 2.5
 
 
 def test_no_epochs():
