@@ -221,7 +221,7 @@ def _one_for_each(value: Any, axes: tuple[int, ...], name: str, is_shared: bool)
 def evenly(line: Line, coords: np.ndarray) -> Line:
     """The line with these coordinates, or with their step where they are even to the rounding of a field's samples.
 
-    That is the rounding of their range: what it moves a sample by changes a derivative no more than to round the sample.
+    What the rounding of their range moves a sample by changes a derivative no more than rounding the sample does.
     """
     step, error = _steps(coords)
     if step and error <= 4 * np.finfo(np.float64).eps * abs(step) * len(coords):
