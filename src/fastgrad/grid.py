@@ -6,6 +6,7 @@ numbers by parts. Components, of gradients and of vector fields, come first.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -527,10 +528,18 @@ def operator(
     return matrix(lengths, _terms(lengths, derivative, axis, accuracy, spacing, coords, boundary))
 
 
-def _terms(
+def _terms(*given: Any) -> Sequence[Term]:
+    """What `diff` sums along each axis, one after another; remembered unless there are arrays among the arguments."""
+    try:
+        hash(given)
+    except TypeError:
+        return _make_terms(*given)
+    return _remembered_terms(*given)
+
+
+def _make_terms(
     shape: tuple[int, ...], derivative: Any, axis: Any, accuracy: int, spacing: Any, coords: Any, boundary: Any
-) -> list[Term]:
-    """What `diff` sums along each axis, one after another."""
+) -> Sequence[Term]:
     is_single = is_integer(axis)
     axes = as_axes(axis, len(shape))
     orders = [derivative] if is_single else derivative
@@ -540,10 +549,13 @@ def _terms(
     lines = as_lines(shape, axes, spacing, coords, boundaries, is_single)
     for order in orders:
         check_orders(order, accuracy)
-    return [
+    return tuple(
         term_of(line, int(order), int(accuracy), bound)
         for line, order, bound in zip(lines, orders, boundaries, strict=True)
-    ]
+    )
+
+
+_remembered_terms = functools.lru_cache(maxsize=256, typed=True)(_make_terms)
 
 
 def _regular_line(f: np.ndarray, axis: Any, spacing: Any, coords: Any, boundary: Any) -> tuple[Line, bool]:
