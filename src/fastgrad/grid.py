@@ -6,7 +6,6 @@ numbers by parts. Components, of gradients and of vector fields, come first.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,20 +13,10 @@ import numpy as np
 
 from ._arrays import is_integer
 from ._grid import arguments
-from ._grid.arguments import (
-    Line,
-    as_axes,
-    as_boundaries,
-    as_boundary,
-    as_field,
-    as_lines,
-    as_vector,
-    check_orders,
-    deliver,
-    term_of,
-)  # fmt: skip
+from ._grid.arguments import Line, as_axes, as_boundary, as_field, as_lines, as_vector, deliver
 from ._grid.run import apply
 from ._grid.tables import Term
+from ._grid.terms import terms_along, terms_of_gradient
 from .stencils import coefficients, weights
 
 __all__ = [
@@ -88,7 +77,7 @@ def diff(
     array([0. , 0.5, 1. , 1.5, 2. ])
     """
     field = as_field(f)
-    terms = _terms(field.shape, derivative, axis, accuracy, spacing, coords, boundary)
+    terms = terms_along(field.shape, derivative, axis, accuracy, spacing, coords, boundary)
     target = arguments.result(out, field.shape, field.dtype, field)
     for term in terms[:-1]:
         between = arguments.result(None, field.shape, field.dtype)
@@ -148,22 +137,16 @@ def gradient(
         options: dict[str, Any] = {} if edge_order is None else {"edge_order": edge_order}
         return np.gradient(f, *spacing, axis=axis, **options)
     field = as_field(f)
-    axes = as_axes(axis, field.ndim)
-    edge = edge_order if edge_order is not None else 1 if accuracy is None else accuracy
-    if not is_integer(edge) or not 1 <= edge <= arguments.MOST_ACCURACY:
-        raise ValueError(f"edge_order is {edge!r}\n  cure: pass an integer from 1 to {arguments.MOST_ACCURACY}")
-    accuracy = 2 if accuracy is None else accuracy
-    check_orders(1, accuracy)
-    boundaries = as_boundaries(boundary, len(axes))
-    lines = arguments.as_lines_of_gradient(field.shape, axes, spacing, boundaries, 1 + max(accuracy, edge))
-    outs = [out] if len(axes) == 1 else [None] * len(axes) if out is None else out
-    if len(outs) != len(axes):
-        raise ValueError(f"out has {len(outs)} arrays\n  cure: pass one for each of {len(axes)} axes")
+    axes = tuple(axis) if isinstance(axis, list) else axis
+    terms = terms_of_gradient(field.shape, axes, spacing, edge_order, accuracy, boundary)
+    outs = [out] if len(terms) == 1 else [None] * len(terms) if out is None else out
+    if len(outs) != len(terms):
+        raise ValueError(f"out has {len(outs)} arrays\n  cure: pass one for each of {len(terms)} axes")
     targets = [arguments.result(one, field.shape, field.dtype, field) for one in outs]
-    for line, target, bound in zip(lines, targets, boundaries, strict=True):
-        apply(field, target, [term_of(line, 1, accuracy, bound, edge)])
+    for term, target in zip(terms, targets, strict=True):
+        apply(field, target, [term])
     found = tuple(deliver(target, one) for target, one in zip(targets, outs, strict=True))
-    return found[0] if len(axes) == 1 else found
+    return found[0] if len(terms) == 1 else found
 
 
 def laplacian(
@@ -202,7 +185,7 @@ def laplacian(
     """
     field = as_field(f)
     axes = as_axes(axis, field.ndim)
-    terms = _terms(field.shape, (2,) * len(axes), axes, accuracy, spacing, coords, boundary)
+    terms = terms_along(field.shape, (2,) * len(axes), axes, accuracy, spacing, coords, boundary)
     target = arguments.result(out, field.shape, field.dtype, field)
     apply(field, target, terms)
     return deliver(target, out)
@@ -245,7 +228,7 @@ def divergence(
     parts = as_vector(v, "v")
     shape, dtype = parts[0].shape, parts[0].dtype
     axes = _axes_of_vector(parts, axis)
-    terms = _terms(shape, (1,) * len(axes), axes, accuracy, spacing, coords, boundary)
+    terms = terms_along(shape, (1,) * len(axes), axes, accuracy, spacing, coords, boundary)
     target = arguments.result(out, shape, dtype, *parts)
     for i, (part, term) in enumerate(zip(parts, terms, strict=True)):
         apply(part, target, [term], accumulate=i > 0)
@@ -291,7 +274,7 @@ def curl(
     if len(parts) not in (2, 3):
         raise ValueError(f"v has {len(parts)} components, but a curl needs 2 or 3\n  cure: pass the components first")
     axes = _axes_of_vector(parts, axis)
-    terms = _terms(shape, (1,) * len(axes), axes, accuracy, spacing, coords, boundary)
+    terms = terms_along(shape, (1,) * len(axes), axes, accuracy, spacing, coords, boundary)
     pairs = [(1, 2), (2, 0), (0, 1)] if len(parts) == 3 else [(0, 1)]
     target = arguments.result(out, shape if len(parts) == 2 else (3, *shape), dtype, *parts)
     for component, (i, j) in zip(target if len(parts) == 3 else [target], pairs, strict=True):
@@ -338,7 +321,7 @@ def hessian(
     field = as_field(f)
     axes = as_axes(axis, field.ndim)
     firsts, seconds = (
-        _terms(field.shape, (order,) * len(axes), axes, accuracy, spacing, coords, boundary) for order in (1, 2)
+        terms_along(field.shape, (order,) * len(axes), axes, accuracy, spacing, coords, boundary) for order in (1, 2)
     )
     target = arguments.result(out, (len(axes), len(axes), *field.shape), field.dtype, field)
     slope = np.empty_like(field)
@@ -525,37 +508,7 @@ def operator(
     from ._grid.sparse import matrix
 
     lengths = arguments.as_shape(shape)
-    return matrix(lengths, _terms(lengths, derivative, axis, accuracy, spacing, coords, boundary))
-
-
-def _terms(*given: Any) -> Sequence[Term]:
-    """What `diff` sums along each axis, one after another; remembered unless there are arrays among the arguments."""
-    try:
-        hash(given)
-    except TypeError:
-        return _make_terms(*given)
-    return _remembered_terms(*given)
-
-
-def _make_terms(
-    shape: tuple[int, ...], derivative: Any, axis: Any, accuracy: int, spacing: Any, coords: Any, boundary: Any
-) -> Sequence[Term]:
-    is_single = is_integer(axis)
-    axes = as_axes(axis, len(shape))
-    orders = [derivative] if is_single else derivative
-    if not isinstance(orders, (tuple, list)) or len(orders) != len(axes) or not axes:
-        raise ValueError(f"derivative is {derivative!r}, and axis {axis!r}\n  cure: pass one derivative for each axis")
-    boundaries = [as_boundary(boundary)] if is_single else as_boundaries(boundary, len(axes))
-    lines = as_lines(shape, axes, spacing, coords, boundaries, is_single)
-    for order in orders:
-        check_orders(order, accuracy)
-    return tuple(
-        term_of(line, int(order), int(accuracy), bound)
-        for line, order, bound in zip(lines, orders, boundaries, strict=True)
-    )
-
-
-_remembered_terms = functools.lru_cache(maxsize=256, typed=True)(_make_terms)
+    return matrix(lengths, terms_along(lengths, derivative, axis, accuracy, spacing, coords, boundary))
 
 
 def _regular_line(f: np.ndarray, axis: Any, spacing: Any, coords: Any, boundary: Any) -> tuple[Line, bool]:

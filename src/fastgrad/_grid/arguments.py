@@ -10,8 +10,6 @@ import numpy as np
 
 from .. import _core
 from .._arrays import as_floats, is_integer, refused_class
-from . import tables
-from .tables import Term
 
 MOST_DERIVATIVE = 6
 MOST_ACCURACY = 8
@@ -278,51 +276,6 @@ def check_points(line: Line, needed: int, what: str) -> None:
             f"axis {line.axis} of f has {line.n} samples, but {what} needs at least {needed}\n"
             f"  cure: pass {needed} samples or more, or ask for less accuracy"
         )
-
-
-def term_of(line: Line, derivative: int, accuracy: int, boundary: Boundary, edge: int | None = None) -> Term:
-    """What is summed along a line for a derivative; `edge` is the accuracy near the ends where it is another one."""
-    edge = accuracy if edge is None else edge
-    what = f"derivative {derivative} of accuracy {accuracy}"
-    step, table = (
-        line.step,
-        tables.central(derivative, accuracy, None if boundary.is_periodic or boundary.given else edge),
-    )
-    if line.coords is not None and boundary.given:
-        raise ValueError(
-            "coords are not evenly spaced, but given stencils count in steps\n  cure: boundary='one-sided'"
-        )
-    if boundary.is_periodic:
-        if line.coords is not None and len(line.coords) > line.n:
-            check_points(line, tables.uneven_width(derivative, accuracy), what + " on a circle")
-            return Term(line.axis, tables.uneven_circle(line.coords, derivative, accuracy))
-        check_points(line, 2 * table.reach + 1, what + " on a circle")
-        step = even_step(line, "a circle", "append the coordinate at which the first sample comes again")
-    elif boundary.given:
-        table = _with_ends(table, boundary.given, derivative, line)
-    elif line.coords is not None:
-        check_points(line, derivative + edge, what)
-        return Term(line.axis, tables.uneven(line.coords, derivative, accuracy, edge))
-    else:
-        check_points(line, derivative + edge, what)
-        if line.n < 2 * table.reach + 1:
-            return Term(line.axis, tables.neighbours(line.n, derivative, edge), step**-derivative)
-    return Term(line.axis, table, step**-derivative)
-
-
-def _with_ends(
-    table: tables.Stencil, given: tuple[np.ndarray, np.ndarray | None], derivative: int, line: Line
-) -> tables.Stencil:
-    head, tail = given
-    tail = tables.mirrored(head, derivative) if tail is None else tail
-    for name, block in (("boundary[0]", head), ("boundary[1]", tail)):
-        if len(block) < table.reach:
-            raise ValueError(
-                f"{name} has {len(block)} rows, but {table.reach} points near each end need one at this accuracy\n"
-                f"  cure: pass {table.reach} rows or more, or ask for less accuracy"
-            )
-    check_points(line, max(len(head) + len(tail), head.shape[1], tail.shape[1]), "a boundary of these stencils")
-    return tables.Stencil(table.reach, table.weights, head / table.scale, tail / table.scale, table.scale)
 
 
 def result(out: Any, shape: tuple[int, ...], dtype: np.dtype, *inputs: np.ndarray) -> np.ndarray:
