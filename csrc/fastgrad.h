@@ -380,4 +380,42 @@ typedef struct {
  * counts as not begun, and a next call takes its rows from the first on. */
 FG_CHECKED fg_status fg_train(const fg_training *training, fg_poll poll, void *poll_context, fg_error *error);
 
+/* ---- differences of the caller's functions -------------------------------------------------------------- */
+
+/* A function of the caller's: of n numbers at x, that it may overwrite, and its own data. One of the two is NULL. */
+typedef struct {
+    double (*with_data)(int n, double *x, void *data);
+    double (*without_data)(int n, double *x);
+    void *data;
+} fg_function;
+
+/* values[i] is the function at the i-th of n_points rows of n numbers. At most `most_workers` threads call it at the
+ * same time, those of the pool and the caller's own, as many as the work is worth. */
+FG_CHECKED fg_status fg_points(const fg_function *function, int64_t n_points, int64_t n, double *points, double *values,
+                               int most_workers, fg_poll poll, void *poll_context, fg_error *error);
+
+/* Where a sparse matrix may differ from zero: row i has column[start[i]] to column[start[i + 1] - 1]. */
+typedef struct {
+    int64_t n_rows, n_columns, n_entries;
+    const int64_t *start;  /* (n_rows + 1,) */
+    const int64_t *column; /* (n_entries,) */
+} fg_pattern;
+
+/* An order of the columns in which those that share a row are near each other: breadth first from the first of `starts`
+ * (each column once), then from the next one not reached. `columns` is the transposed pattern, `scratch` has room for
+ * n_rows + n_columns numbers. */
+FG_CHECKED fg_status fg_order_by_breadth(const fg_pattern *rows, const fg_pattern *columns, const int64_t *starts,
+                                         int64_t *order, int64_t *scratch, fg_error *error);
+
+/* Numbers groups of columns from 0, so that no two of a group share a row. `columns` is the transposed pattern, `order`
+ * holds each column once, `scratch` is 2 n_columns numbers. */
+FG_CHECKED fg_status fg_group_columns(const fg_pattern *rows, const fg_pattern *columns, const int64_t *order,
+                                      int64_t *group, int64_t *scratch, fg_poll poll, void *poll_context,
+                                      fg_error *error);
+
+/* The same for a symmetric pattern, fewer groups: of elements (i, j) and (j, i) one is alone in its row among the
+ * columns of its group. That is a star colouring: any four vertices of a path have three groups. */
+FG_CHECKED fg_status fg_group_symmetric(const fg_pattern *pattern, const int64_t *order, int64_t *group,
+                                        int64_t *scratch, fg_poll poll, void *poll_context, fg_error *error);
+
 #endif

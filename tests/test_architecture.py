@@ -26,7 +26,7 @@ C_FLOORS = [
     ["pool", "program", "verify"],
     [*KERNELS, "cpu"],
     ["plan", "across", "loop", "groups", "tiles", "grid"],
-    ["machine"],
+    ["machine", "points", "colour"],
     ["descent", "iterate", "pass"],
     ["train"],
 ]
@@ -56,6 +56,7 @@ FLOORS = [
     ["methods", "_grid"],
     ["_compiler"],
     ["transform"],
+    ["_finite"],
     ["matrices"],
     ["functions"],
     ["_explain", "_check", "loops", "_searches", "_levenberg", "_curves", "problem", "results"],

@@ -196,3 +196,21 @@ cdef extern from "fastgrad.h" nogil:
         double *seconds
         double *step_loss
     fg_status fg_train(const fg_training *training, fg_poll poll, void *poll_context, fg_error *error)
+
+    ctypedef struct fg_function:
+        double (*with_data)(int n, double *x, void *data) noexcept
+        double (*without_data)(int n, double *x) noexcept
+        void *data
+    fg_status fg_points(const fg_function *function, int64_t n_points, int64_t n, double *points, double *values,
+                        int most_workers, fg_poll poll, void *poll_context, fg_error *error)
+
+    ctypedef struct fg_pattern:
+        int64_t n_rows, n_columns, n_entries
+        const int64_t *start
+        const int64_t *column
+    fg_status fg_order_by_breadth(const fg_pattern *rows, const fg_pattern *columns, const int64_t *starts,
+                                  int64_t *order, int64_t *scratch, fg_error *error)
+    fg_status fg_group_columns(const fg_pattern *rows, const fg_pattern *columns, const int64_t *order, int64_t *group,
+                               int64_t *scratch, fg_poll poll, void *poll_context, fg_error *error)
+    fg_status fg_group_symmetric(const fg_pattern *pattern, const int64_t *order, int64_t *group, int64_t *scratch,
+                                 fg_poll poll, void *poll_context, fg_error *error)

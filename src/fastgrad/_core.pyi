@@ -145,6 +145,25 @@ def train(
     step_loss: np.ndarray | None = None,
     report: Callable[[int], None] | None = None,
 ) -> None: ...
+def read_capsule(capsule: object) -> tuple[int, str, int]: ...
+def run_points(
+    address: int,
+    takes_data: bool,
+    data: int,
+    points: np.ndarray,
+    values: np.ndarray,
+    most_workers: int,
+    report: Callable[[int], None] | None = None,
+) -> None: ...
+def order_by_breadth(
+    start: np.ndarray, column: np.ndarray, starts: np.ndarray, transposed: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray: ...
+def group_columns(
+    start: np.ndarray,
+    column: np.ndarray,
+    order: np.ndarray,
+    transposed: tuple[np.ndarray, np.ndarray] | None = None,
+) -> np.ndarray: ...
 
 class Runner:
     program: Program

@@ -22,6 +22,7 @@ cdef extern from "numpy/arrayobject.h":
 
 cdef np.dtype _FLOAT64 = np.dtype(np.float64)
 cdef np.dtype _FLOAT32 = np.dtype(np.float32)
+cdef np.dtype _INT64 = np.dtype(np.int64)
 cdef tuple _KINDS = ("elementwise", "reduction", "structural", "generalised")
 
 
@@ -453,4 +454,5 @@ cdef class _States:
 
 include "_training.pxi"
 include "_grid.pxi"
+include "_points.pxi"
 include "_calls.pxi"

@@ -1,0 +1,1 @@
+"""How finite differences are made: of any callable, dense or sparse."""

@@ -1,0 +1,497 @@
+"""Sparse Jacobians and Hessians: which components can be moved together, and what the differences then say.
+
+Columns of a Jacobian that share no row are measured by one difference, since what they change falls on different rows.
+For a Hessian less will do, as each element is there twice. Groups of columns are greedy colourings (csrc/colour.c) in
+several orders, of which the best is taken: a difference costs far more than a colouring.
+
+A function is given as ``values``: points (k, n) to values (k, m). Steps `h` have a sign, one for each component.
+
+References
+----------
+A. R. Curtis, M. J. D. Powell, J. K. Reid, *On the estimation of sparse Jacobian matrices*, IMA Journal of Applied
+Mathematics 13 (1974). A. H. Gebremedhin, F. Manne, A. Pothen, *What color is your Jacobian?*, SIAM Review 47 (2005).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastgrad import _core
+
+Values = Callable[[np.ndarray], np.ndarray]
+
+BLOCK_BYTES = 1 << 26  # of points that are made at once
+
+
+# ---- structures
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """Where a matrix may differ from zero: row i does in the columns ``column[start[i]:start[i + 1]]``, in order."""
+
+    shape: tuple[int, int]
+    start: np.ndarray
+    column: np.ndarray
+
+    @classmethod
+    def of(cls, row: np.ndarray, column: np.ndarray, shape: tuple[int, int]) -> Structure:
+        """The structure with elements at these places, in any order and repeated or not."""
+        n_rows, n_columns = shape
+        place = np.asarray(row, np.int64) * n_columns + np.asarray(column, np.int64)
+        if place.size and not (place[1:] > place[:-1]).all():
+            place = np.unique(place)
+        row, column = np.divmod(place, max(n_columns, 1))
+        return cls(shape, _starts(row, n_rows), column)
+
+    @functools.cached_property
+    def row(self) -> np.ndarray:
+        """The row of each element."""
+        return np.repeat(np.arange(self.shape[0]), np.diff(self.start))
+
+    @functools.cached_property
+    def transposed(self) -> Structure:
+        """The structure of the transposed matrix."""
+        order = np.argsort(self.column, kind="stable")  # so rows stay in order
+        return Structure((self.shape[1], self.shape[0]), _starts(self.column, self.shape[1]), self.row[order])
+
+    @functools.cached_property
+    def symmetric(self) -> Structure:
+        """With the elements of the transposed matrix too."""
+        row, column = np.concatenate([self.row, self.column]), np.concatenate([self.column, self.row])
+        return Structure.of(row, column, self.shape)
+
+    def matrix(self, data: np.ndarray) -> Any:
+        """A `scipy.sparse.csr_array` of these elements."""
+        from scipy import sparse
+
+        return sparse.csr_array((data, self.column.copy(), self.start.copy()), shape=self.shape)
+
+
+def _starts(row: np.ndarray, n_rows: int) -> np.ndarray:
+    """Where each row starts among elements in the order of rows, and where the last one ends."""
+    return np.concatenate([[0], np.cumsum(np.bincount(row, minlength=n_rows))])
+
+
+def read_structure(
+    sparsity: Any, shape: tuple[int, int], *, symmetric: bool = False
+) -> tuple[Structure, np.ndarray | None]:
+    """What a caller says about a matrix of this shape.
+
+    Parameters
+    ----------
+    sparsity : array_like, scipy.sparse matrix or array, or tuple
+        Nonzero where the matrix may be; of a sparse matrix every stored element counts. Or such a structure together
+        with the group of each column.
+    shape : tuple of int
+        Of the matrix.
+    symmetric : bool, optional
+        Whether it is a Hessian, of which one triangle is enough.
+
+    Returns
+    -------
+    structure : Structure
+    groups : ndarray or None
+        Those that the caller gave.
+    """
+    if isinstance(sparsity, str):
+        raise ValueError(f'sparsity is {sparsity!r}: pass "auto", or an array that is nonzero where the matrix may be')
+    if (
+        isinstance(sparsity, tuple)
+        and len(sparsity) == 2
+        and np.ndim(sparsity[1]) == 1
+        and len(_shape(sparsity[0])) == 2
+    ):
+        structure, _ = read_structure(sparsity[0], shape, symmetric=symmetric)
+        return structure, _read_groups(sparsity[1], structure, symmetric)
+    if _shape(sparsity) != shape:
+        raise ValueError(
+            f"sparsity has shape {_shape(sparsity)}, but the matrix that it describes has shape {shape}:"
+            " a row for each value, a column for each component of x0"
+        )
+    if isinstance(sparsity, Structure):
+        structure = sparsity
+    elif hasattr(sparsity, "tocoo"):
+        elements = sparsity.tocoo()
+        structure = Structure.of(elements.row, elements.col, shape)
+    else:
+        row, column = np.nonzero(np.asarray(sparsity))
+        structure = Structure.of(row, column, shape)
+    return structure.symmetric if symmetric else structure, None
+
+
+def _shape(array: Any) -> tuple[int, ...]:
+    return getattr(array, "shape", None) or np.shape(array)
+
+
+def _read_groups(groups: Any, structure: Structure, symmetric: bool) -> np.ndarray:
+    """Numbers of groups as they are counted here, from 0 without a gap; refused where they mix up elements."""
+    groups, n = np.asarray(groups), structure.shape[1]
+    if groups.shape != (n,) or groups.dtype.kind not in "iu":
+        raise ValueError(f"groups must be {n} integers, one a column, got shape {groups.shape} of {groups.dtype}")
+    groups = np.unique(groups, return_inverse=True)[1].astype(np.int64)
+    alone = _is_alone(structure, groups)
+    if symmetric:
+        alone |= alone[across(structure)]
+    if not alone.all():
+        k = np.flatnonzero(~alone)[0]
+        raise ValueError(
+            f"groups put column {structure.column[k]} together with another that is nonzero in row {structure.row[k]}:"
+            " leave them out, and they are found"
+        )
+    return groups
+
+
+def _is_alone(structure: Structure, groups: np.ndarray) -> np.ndarray:
+    """Of each element, whether its row has no other in the columns of its group."""
+    cell = structure.row * (groups.max(initial=0) + 1) + groups[structure.column]
+    _, number, count = np.unique(cell, return_inverse=True, return_counts=True)
+    return count[number] == 1
+
+
+def across(structure: Structure) -> np.ndarray:
+    """Of each element (i, j) of a symmetric structure, the number of (j, i)."""
+    return np.lexsort((structure.row, structure.column))
+
+
+def detect(values: Values, x: np.ndarray, *, lower: Any = -np.inf, upper: Any = np.inf, rng: Any = 0) -> Structure:
+    """Which values depend on which components of x near x, found by moving many at once.
+
+    Halves of all components are moved by random amounts, then halves of those that had an effect, and so on. Blocks
+    that no value depends on together are moved together, so a band of width b takes about ``2 b log2(n)`` evaluations,
+    a matrix without zeros ``2 n`` to ``3 n``.
+
+    Parameters
+    ----------
+    values : callable
+        Points (k, n) to values (k, m).
+    x : (n,) ndarray
+        Where.
+    lower, upper : array_like, optional
+        Bounds, never left.
+    rng : int or numpy.random.Generator, optional
+        Where random moves come from.
+
+    Returns
+    -------
+    Structure
+        Of shape (m, n).
+
+    Raises
+    ------
+    ValueError
+        A value is not finite near x, so nothing can be seen in it.
+
+    Notes
+    -----
+    A value counts as depending on a component if moving it by up to a thousandth (of its size, or of 1) changes any bit
+    of the value. What this cannot see: a dependence behind a branch, a maximum or a threshold that is not taken near x;
+    changes lost in rounding, such as ``1e20 + x``; and where `values` are few distinct numbers. Noisy ones seem
+    to depend on everything. So a result holds near x alone: pass the structure where it is known.
+    """
+    rng = np.random.default_rng(rng)
+    size = 1e-3 * np.maximum(np.abs(x), 1)
+    least, most = np.maximum(x - size, lower), np.minimum(x + size, upper)
+    base, moved = (rng.uniform(least, most).astype(x.dtype).clip(least, most) for _ in range(2))
+    (before,) = values(base[np.newaxis])
+    if not np.isfinite(before).all():
+        bad = np.flatnonzero(~np.isfinite(before))[0]
+        raise ValueError(
+            f'sparsity="auto" found {before[bad]} as value {bad} near x0, where nothing can be seen: pass the structure'
+        )
+    n, m = x.size, before.size
+    edges = np.array([0, n] if n else [0])  # of the blocks of components
+    found = Structure.of(np.arange(m * min(n, 1)), np.zeros(m * min(n, 1), np.int64), (m, min(n, 1)))
+    while (np.diff(edges) > 1).any():
+        middle = (edges[:-1] + edges[1:]) // 2  # the first half of one component is empty
+        is_second = np.arange(n) >= np.repeat(middle, np.diff(edges))
+        group = groups(found)
+        # what is moved together: one half of all blocks of a group
+        parts, part = np.unique(2 * np.repeat(group, np.diff(edges)) + is_second, return_inverse=True)
+        row, block = [], []
+        for first, after in _by_groups(values, base, moved[np.newaxis], part, parts.size):
+            for which, value in zip(parts[first:], after[:, 0], strict=False):
+                is_changed = (group[found.column] == which // 2) & (value != before)[found.row]
+                row.append(found.row[is_changed])
+                block.append(2 * found.column[is_changed] + which % 2)
+        sizes = np.stack([middle - edges[:-1], edges[1:] - middle], axis=1).ravel()
+        number = np.cumsum(sizes > 0) - 1  # of a half among those that are not empty
+        edges = np.concatenate([[0], np.cumsum(sizes[sizes > 0])])
+        found = Structure.of(np.concatenate(row), number[np.concatenate(block)], (m, edges.size - 1))
+    return found
+
+
+# ---- groups
+
+
+def groups(structure: Structure) -> np.ndarray:
+    """The group of each column; columns of a group share no row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgrad._finite.sparsity import groups, read_structure
+    >>> band = np.eye(6) + np.eye(6, k=1) + np.eye(6, k=-1)
+    >>> groups(read_structure(band, (6, 6))[0])
+    array([0, 1, 2, 0, 1, 2])
+    """
+    n = structure.shape[1]
+    longest = int(np.diff(structure.start).max(initial=0))
+    if longest == n:  # nothing can be done together
+        return np.arange(n)
+    return _fewest(structure, longest, structure.transposed)
+
+
+def symmetric_groups(structure: Structure) -> np.ndarray:
+    """The group of each column of a symmetric matrix; of (i, j) and (j, i) one is alone in its row in its group."""
+    return _fewest(structure, 1)
+
+
+def _fewest(structure: Structure, least: int, transposed: Structure | None = None) -> np.ndarray:
+    """Groups by several orders of the columns, the fewest of them; `least` are enough."""
+    other = structure if transposed is None else transposed
+    arrays, others = (structure.start, structure.column), (other.start, other.column)
+    length = np.diff(other.start)  # elements of a column
+    reach = np.bincount(other.row, np.diff(structure.start)[other.column], length.size)  # and of its rows
+    # paths through a hub, such as the point of an arrow, are many, but none counts before the hub has a group
+    is_hub = (
+        length > 64 * (1 + np.median(length)) if transposed is None and length.size else np.zeros(length.size, bool)
+    )
+    orders: tuple[Callable[[], np.ndarray], ...] = (
+        lambda: np.arange(length.size),
+        lambda: _core.order_by_breadth(*arrays, np.argsort(reach, kind="stable"), others),
+        lambda: np.argsort(-reach, kind="stable"),
+    )
+    best = np.arange(length.size)
+    for make in orders:
+        order = make()
+        order = np.concatenate([order[~is_hub[order]], order[is_hub[order]]])
+        found = _core.group_columns(*arrays, order, None if transposed is None else others)
+        best = min(best, found, key=lambda group: int(group.max(initial=-1)))
+        if best.max(initial=-1) < least:
+            break
+    return best
+
+
+# ---- differences
+
+
+def _by_groups(
+    values: Values, x: np.ndarray, moved: np.ndarray, groups: np.ndarray, n_groups: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """For blocks of groups: the first, and values (group, way, m) where only the components of a group have moved, to
+    their places in each row (a way) of `moved`."""
+    members = np.argsort(groups, kind="stable")
+    start = np.searchsorted(groups[members], np.arange(n_groups + 1))
+    n_ways, n = moved.shape
+    most = max(1, BLOCK_BYTES // max(moved.nbytes, 1))
+    for first in range(0, n_groups, most):
+        last = min(first + most, n_groups)
+        points = np.empty((last - first, n_ways, n), moved.dtype)
+        points[:] = x
+        mine = members[start[first] : start[last]]
+        for way in range(n_ways):
+            points[groups[mine] - first, way, mine] = moved[way, mine]
+        yield first, values(points.reshape(-1, n)).reshape(last - first, n_ways, -1)
+
+
+def within(points: np.ndarray, limits: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
+    """Points whose rounding has not carried them past a limit."""
+    return points if limits is None else np.clip(points, *limits).astype(points.dtype, copy=False)
+
+
+def _elements(
+    values: Values,
+    x: np.ndarray,
+    h: np.ndarray,
+    scheme: str,
+    structure: Structure,
+    groups: np.ndarray,
+    f0: np.ndarray | None,
+    one_sided: np.ndarray | None,
+    limits: tuple[np.ndarray, np.ndarray] | None,
+) -> np.ndarray:
+    """The Jacobian at the elements of its structure."""
+    h = np.asarray(h, x.dtype)
+    is_aside = np.zeros(x.size, bool) if one_sided is None else np.asarray(one_sided, bool)
+    if scheme == "2-point":
+        moved = within((x + h)[np.newaxis], limits)
+        width = moved[0] - x
+    elif scheme == "3-point":
+        moved = within(np.stack([np.where(is_aside, x + h, x - h), np.where(is_aside, x + 2 * h, x + h)]), limits)
+        width = moved[1] - np.where(is_aside, x, moved[0])
+    elif scheme == "cs":
+        moved = (x + 1j * h)[np.newaxis]
+        width = h
+    else:
+        raise ValueError(f'method {scheme!r} makes no sparse matrices: take "2-point", "3-point" or "cs"')
+    needs_f0 = scheme == "2-point" or is_aside.any()
+    at_x = values(x[np.newaxis])[0] if f0 is None and needs_f0 else np.asarray(f0)
+    group = groups[structure.column]
+    by_group = np.argsort(group, kind="stable")
+    n_groups = int(groups.max(initial=-1)) + 1
+    start = np.searchsorted(group[by_group], np.arange(n_groups + 1))
+    data = np.zeros(by_group.size, np.result_type(width, np.float32))
+    for first, found in _by_groups(values, x, moved, groups, n_groups):
+        here = by_group[start[first] : start[first + len(found)]]
+        row, column = structure.row[here], structure.column[here]
+        at = [found[group[here] - first, way, row] for way in range(len(moved))]
+        with np.errstate(all="ignore"):
+            if scheme == "cs":
+                change = at[0].imag
+            elif scheme == "2-point":
+                change = at[0] - at_x[row]
+            else:
+                change = at[1] - at[0]
+                if is_aside.any():
+                    change = np.where(is_aside[column], -3 * at_x[row] + 4 * at[0] - at[1], change)
+            data[here] = change / width[column]
+    return data
+
+
+def jacobian_by_groups(
+    values: Values,
+    x: np.ndarray,
+    h: np.ndarray,
+    scheme: str,
+    structure: Structure,
+    groups: np.ndarray,
+    *,
+    f0: np.ndarray | None = None,
+    one_sided: np.ndarray | None = None,
+    limits: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Any:
+    """A sparse Jacobian by one difference for each group of columns.
+
+    Parameters
+    ----------
+    values : callable
+        Points (k, n) to values (k, m); complex ones for "cs".
+    x, h : (n,) ndarray
+        Where, and steps with their signs.
+    scheme : str
+        "2-point", "3-point" or "cs": 1, 2 or 1 evaluations a group, and one at x where a formula needs it.
+    structure : Structure
+        Where the Jacobian may differ from zero.
+    groups : (n,) ndarray
+        As from `groups`.
+    f0 : (m,) ndarray, optional
+        The values at x, where they are known.
+    one_sided : (n,) ndarray of bool, optional
+        Components for which "3-point" takes x, x + h and x + 2 h.
+    limits : tuple of (n,) ndarray, optional
+        Bounds, which steps must fit into but for rounding.
+
+    Returns
+    -------
+    scipy.sparse.csr_array
+        Of shape (m, n), with every element of the structure stored.
+    """
+    return structure.matrix(_elements(values, x, h, scheme, structure, groups, f0, one_sided, limits))
+
+
+def hessian_by_groups(
+    gradients: Values,
+    x: np.ndarray,
+    h: np.ndarray,
+    scheme: str,
+    structure: Structure,
+    groups: np.ndarray,
+    *,
+    g0: np.ndarray | None = None,
+    one_sided: np.ndarray | None = None,
+    limits: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Any:
+    """A sparse Hessian by one difference of gradients for each group: points (k, n) to gradients (k, n).
+
+    The structure is symmetric, the groups are those of `symmetric_groups`. An element is read where it is alone in its
+    row in its group; where that holds for (i, j) and (j, i) it is their mean, so the result is symmetric.
+    """
+    data = _elements(gradients, x, h, scheme, structure, groups, g0, one_sided, limits)
+    mirror, alone = across(structure), _is_alone(structure, groups)
+    with np.errstate(all="ignore"):
+        mean = (data + data[mirror]) / 2
+    return structure.matrix(np.where(alone, np.where(alone[mirror], mean, data), data[mirror]))
+
+
+def group_coordinates(
+    values: Values, x: np.ndarray, scale: np.ndarray, groups: np.ndarray, lower: Any = -np.inf, upper: Any = np.inf
+) -> tuple[Values, np.ndarray, np.ndarray]:
+    """`values` as a function of one number t for each group, which moves its components by ``t * scale``; bounds on t.
+
+    So any method for dense Jacobians, at t = 0, serves sparse ones: `spread` says what its result means.
+    """
+    ends = np.sort(np.stack([(np.broadcast_to(bound, x.shape) - x) / scale for bound in (lower, upper)]), axis=0)
+    least, most = (np.full(groups.max(initial=-1) + 1, end) for end in (-np.inf, np.inf))
+    np.maximum.at(least, groups, ends[0])
+    np.minimum.at(most, groups, ends[1])
+    return lambda t: values(np.clip(x + t[:, groups] * scale, lower, upper)), least, most
+
+
+def spread(derivative: np.ndarray, scale: np.ndarray, structure: Structure, groups: np.ndarray) -> Any:
+    """The sparse Jacobian from derivatives (groups, m) with respect to group coordinates; or of their errors."""
+    column = structure.column
+    return structure.matrix(derivative[groups[column], structure.row] / scale[column])
+
+
+# ---- products with a Jacobian
+
+
+def linear_operator(calls: Any, x: np.ndarray, h: Any, scheme: str, *, f0: np.ndarray | None = None) -> Any:
+    """The Jacobian as a `scipy.sparse.linalg.LinearOperator`: a product is one difference along the vector.
+
+    Parameters
+    ----------
+    calls : object
+        With ``values``, points (k, n) to values (k, m), and ``out_shape``, the shape of one value.
+    x : (n,) ndarray
+        Where.
+    h : float or (n,) ndarray
+        A number is the length of a step, as in SciPy; an array the farthest that a step takes each component.
+    scheme : str
+        "2-point", "3-point" or "cs".
+    f0 : (m,) ndarray, optional
+        The values at x, where they are known.
+
+    Returns
+    -------
+    scipy.sparse.linalg.LinearOperator
+        Of shape (m, n); all columns of a product with a matrix are evaluated together. It has no transpose: a
+        difference along a vector says nothing about products from the left.
+    """
+    from scipy.sparse import linalg
+
+    if scheme not in ("2-point", "3-point", "cs"):
+        raise ValueError(f'method {scheme!r} makes no linear operator: take "2-point", "3-point" or "cs"')
+    h = np.asarray(h, x.dtype)
+    if f0 is None and scheme == "2-point":
+        (f0,) = calls.values(x[np.newaxis])
+    shape = (int(np.prod(calls.out_shape)), x.size)
+
+    def products(V: Any) -> np.ndarray:
+        V = np.asarray(V)
+        if V.dtype.kind == "c":
+            raise TypeError("the vector is complex: multiply its real and imaginary parts one by one")
+        P = V.T.astype(x.dtype)
+        with np.errstate(all="ignore"):
+            if h.ndim:
+                step = np.min(np.where(P != 0, np.abs(h) / np.abs(P), np.inf), axis=1, initial=np.inf)
+            else:
+                step = np.abs(h) / np.sqrt(np.sum(P * P, axis=1))
+        step = np.where(np.isfinite(step), step, 1).astype(x.dtype)[:, np.newaxis]  # a zero vector needs none
+        move = step * P
+        if scheme == "cs":
+            return (calls.values(x + 1j * move).imag / step).T
+        if scheme == "2-point":
+            return ((calls.values(x + move) - f0) / step).T
+        both = calls.values(np.concatenate([x - move, x + move]))
+        return ((both[len(P) :] - both[: len(P)]) / (2 * step)).T
+
+    return linalg.LinearOperator(
+        shape, matvec=lambda v: products(np.reshape(v, (-1, 1)))[:, 0], matmat=products, dtype=x.dtype
+    )
