@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 BUILT_IN = ("python", "numpy")
-OPTIONAL = ("jax", "autograd", "casadi", "torch", "scipy", "sklearn")
+OPTIONAL = ("jax", "autograd", "casadi", "torch", "scipy", "sklearn", "numdifftools", "jacobi", "findiff")
 NAMES = (*BUILT_IN, "peak", *OPTIONAL)  # peak: of the machine, measured with a C compiler
 
 
