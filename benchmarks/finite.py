@@ -4,6 +4,7 @@ Beside a call of a function stand the bare evaluations that its result needs, be
 difference can go below. The ratio to a copy is the fraction of its bandwidth.
 """
 
+import ctypes
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ import numpy as np
 import fastgrad as fg
 
 from . import problems
-from .peers import cores, installed
+from .peers import c_compiler, compiled, cores, installed
 from .timing import Case, Side
 
 Build = Callable[[], Side]
@@ -28,6 +29,8 @@ def cases(quick: bool) -> list[Case]:
     x = problems.starts(1, 10)[0]
     found = [_gradient(x, "2-point", len(x) + 1), _gradient(x, "3-point", 2 * len(x))]
     found += [_adaptive(x, False), _adaptive(x, True), _hessian(x)]
+    if c_compiler():
+        found += [_in_c(n) for n in (10, 1_000)]
     if installed("scipy"):  # which holds the sparse matrix
         found.append(_tridiagonal(unknowns))
     found += [_first(side, axis) for axis in (0, 1)] + [_second(side, axis) for axis in (0, 1)]
@@ -118,6 +121,29 @@ def _hessian(x: np.ndarray) -> Case:
     return Case(f"hessian, Rosenbrock n={x.size}, opaque", "us a call", sides, rtol=1e-3, atol=1e-1)
 
 
+def _in_c(n: int) -> Case:
+    """A function compiled from C. SciPy calls it from Python, in the shortest way that there is."""
+    x = problems.starts(1, n)[0]
+    function = compiled("rosenbrock.c").rosenbrock
+    function.restype = ctypes.c_double
+    function.argtypes = [ctypes.c_int, ctypes.POINTER(ctypes.c_double), ctypes.c_void_p]
+
+    def from_python(x: np.ndarray) -> float:
+        return function(n, x.ctypes.data_as(ctypes.POINTER(ctypes.c_double)), None)
+
+    def scipy() -> Side:
+        from scipy.optimize._numdiff import approx_derivative
+
+        return Side(lambda: (approx_derivative(from_python, x, method="3-point"),))
+
+    sides: dict[str, Build] = {
+        "fastgrad": lambda: Side(lambda: (fg.finite.gradient(function, x),)),
+        "fastgrad exact": lambda: Side(partial(lambda gradient: (gradient(x),), fg.grad(rosenbrock))),
+        "scipy approx_derivative": scipy,
+    }
+    return Case(f"gradient 3-point, Rosenbrock n={n:,}, in C", "us a call", sides, rtol=1e-5, atol=1e-4)
+
+
 def _tridiagonal(n: int) -> Case:
     """Broyden's system by coloured columns. More than four evaluations disagree with the side that makes four."""
     from scipy.sparse import diags_array
@@ -181,7 +207,7 @@ def _first(side: int, axis: int, dtype: str = "float64") -> Case:
         "findiff": findiff,
         **_copies(f),
     }
-    targets = {"numpy gradient": 4.0, "numpy copy": 1 / 2}
+    targets = {"numpy gradient": 4.0, "numpy copy": 1 / 2} if dtype == "float64" else {"numpy copy": 1 / 2}
     tolerance = 1e-9 if dtype == "float64" else 1e-4
     name = f"diff 1st, accuracy 2, {side:,} x {side:,}, axis {axis}{', float32' * (dtype == 'float32')}"
     return Case(name, "us a call", sides, targets, rtol=tolerance, atol=tolerance)
