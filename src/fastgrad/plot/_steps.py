@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._arrays import as_floats, is_integer
+from .._finite.steps import relative
 from ..stencils import coefficients, weights_at
 from ._canvas import COLORS, Floats, axes, long_names, name_axes, next_color, ordinal
 
@@ -98,7 +99,7 @@ def step_sweep(
     h = _checked_steps(steps, sweep.eps)
     reference, doubt = _reference(sweep, exact)
     schemes = _schemes(sweep, methods, reference)
-    floor = 0.5 * _EPS * float(np.abs(reference).max(initial=0.0)) or np.finfo(float).tiny
+    floor = 0.5 * _EPS * float(np.abs(reference).max(initial=0.0) or np.abs(sweep.value).max(initial=0.0)) or _EPS
 
     def error(scheme: _Scheme, at: Floats) -> Floats:
         worst = np.abs(sweep.differences(scheme, at) - reference).reshape(len(at), -1).max(axis=1)
@@ -131,7 +132,7 @@ def step_sweep(
     if first:
         ax.plot([], [], color="#ffffff", label="customary step", **_DIAMOND)
     entries = sorted(zip(*ax.get_legend_handles_labels(), strict=True), key=lambda entry: entry[1] == "customary step")
-    ax.legend(*zip(*entries, strict=True))
+    ax.legend(*zip(*entries, strict=True), fontsize="small")
     return ax
 
 
@@ -161,8 +162,8 @@ class _Scheme:
     offsets: tuple[int, ...]  # none of a complex step
 
     def customary(self, eps: float) -> float:
-        """SciPy's step for the first derivative, and where truncation and rounding balance for the others."""
-        return eps ** (1 / (self.accuracy + self.derivative) if self.offsets else 1 / 2)
+        """The step that `fastgrad.finite` takes by default, for the first derivative SciPy's."""
+        return relative(eps, self.offsets, self.derivative) if self.offsets else eps**0.5
 
 
 @dataclass
@@ -273,7 +274,7 @@ def _reference(sweep: _Sweep, exact: Any) -> tuple[Floats, float]:
                 best = fg.finite.jacobian(sweep.fun, sweep.x, **settings)
             else:
                 best = fg.finite.derivative(sweep.fun, sweep.x, order=sweep.derivative, **settings)
-            found, doubt = best.value, float(np.max(best.error))
+            found, doubt = best.value, float(np.max(best.error, initial=0.0))
     found = np.asarray(found, dtype=float)
     if found.size != np.prod(shape, dtype=int):
         raise ValueError(f"exact must have the shape {shape} of the derivative; got {found.shape}")
@@ -300,11 +301,11 @@ def _draw_slopes(ax: Axes, h: Floats, bends: list[tuple[Any, _Scheme, Floats]], 
             crossing = (rounding / factor) ** (1 / (power + derivative))
             farthest = max(farthest or 0.0, crossing)
         named = any(power == other and abs(np.log(factor / same)) < 0.5 for other, same in drawn)
-        side = "right" if power == max(scheme.accuracy for _, scheme, _ in bends) else "left"
+        side = "below" if power == max(scheme.accuracy for _, scheme, _ in bends) else "above"
         _draw_power(ax, power, factor, (crossing, h[-1]), color, None if named else side)
         drawn.append((power, factor))
     if rounding is not None:
-        _draw_power(ax, -derivative, rounding, (h[0], farthest or max(bests)), "#444444", "right" if first else None)
+        _draw_power(ax, -derivative, rounding, (h[0], farthest or max(bests)), "#444444", "above" if first else None)
 
 
 def _best_step(h: Floats, curve: Floats) -> float:
@@ -332,17 +333,17 @@ def _factor(h: Floats, curve: Floats, power: int, within: tuple[float, float]) -
 
 
 def _draw_power(ax: Axes, power: int, factor: float, ends: tuple[float, float], color: Any, side: str | None) -> None:
-    """A dashed line with its power to one side of its middle, or without."""
-    x = np.array([ends[0], np.sqrt(ends[0] * ends[1]), ends[1]])
+    """A dashed line, with its power above or below the middle of one that falls, the lower half of one that rises."""
+    x = np.array([ends[0], np.geomspace(*ends, 101)[50 if power < 0 else 32], ends[1]])
     y = factor * x**power
     ax.plot(x, y, color=color, linestyle=(0, (5, 2)), linewidth=1.1, zorder=1.5, label="_slope")
     if side:
         name = "h" if abs(power) == 1 else f"h^{{{abs(power)}}}"
-        right, above = side == "right", (side == "right") == (power < 0)
+        above, right = side == "above", (side == "above") == (power < 0)
         ax.annotate(
             f"${name}$" if power > 0 else f"$1/{name}$",
             (x[1], y[1]),
-            (5 if right else -5, 4 if above else -5),
+            (5 if right else -4, 4 if above else -4),
             textcoords="offset points",
             ha="left" if right else "right",
             va="bottom" if above else "top",
