@@ -1,1 +1,1 @@
-"""How finite differences are made: of any callable, dense or sparse."""
+"""Finite differences of callables: steps, schemes, evaluation, and the extrapolation behind ``method="adaptive"``."""

@@ -1,0 +1,510 @@
+"""Derivatives by extrapolation, with an error estimate for every component: `method="adaptive"`.
+
+The idea is Richardson's [1]_: differences with steps h, 2h, ..., ph are a polynomial in h**2, plus what is left over;
+extrapolated to h = 0, p of them leave an error of h**(2p). With the steps in fixed proportion the extrapolated value is
+one fixed weighted sum of the values, and so is every coefficient of the Taylor polynomial through them (Lyness and
+Moler [2]_): one small matrix gives them all, of all components at once.
+
+The error comes from those coefficients, not from a tableau of further steps as in Ridders' method [3]_, which pays for
+each column with two more calls. ``c[j]``, the j-th term at distance h, falls about geometrically once h is small
+against the scale on which the function changes; the rate continues the sequence to the first term that the weights do
+not remove. Terms below the rounding of the values say nothing and are left out. Rounding itself is taken as eps times
+the values and the condition of the function, the sum of ``abs(x[j] * df/dx[j])``: what moving every argument by one
+ulp does. That is what is not covered: values that lose digits by cancellation that neither x nor the value shows.
+
+Truncation grows as h**q and rounding falls as h**-k, so both together say where the best step is. A component whose
+estimate is within the tolerance after one level is done: 2p calls. The others go on with that step, as far as it helps;
+of what two steps find, the smaller estimate counts, but where they contradict each other the shorter step.
+
+.. [1] L. F. Richardson, *The deferred approach to the limit*, Phil. Trans. Royal Society A 226 (1927) 299-361.
+.. [2] J. N. Lyness and C. B. Moler, *Van der Monde systems and numerical differentiation*, Numerische Mathematik 8
+   (1966) 458-464.
+.. [3] C. Ridders, *Accurate computation of F'(x) and F'(x) F''(x)*, Advances in Engineering Software 4 (1982) 75-76.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+CONVERGED, INACCURATE, NOT_FINITE, STEP_LIMIT = range(4)
+MESSAGES = {
+    CONVERGED: "The estimated error is within the tolerance.",
+    INACCURATE: "The estimated error is larger than the tolerance, and no step makes it smaller.",
+    NOT_FINITE: "The function is not finite around the point, with any step.",
+    STEP_LIMIT: "The estimated error is larger than the tolerance, and bounds or the size of x limit the step.",
+}
+
+_MARGIN = 2.0  # for a sequence of terms that goes on a little faster than its rate
+_LEVELS = 16  # at most
+_BROKEN = 3  # of them with values that are not finite, before all nodes go to one side
+_IDLE = 5  # of them in a row that make nothing better
+_MOST = 1 << 22  # numbers in the points of one call
+
+
+class Stencil(NamedTuple):
+    """Where values are taken, in steps, and what is made of them.
+
+    Terms are those of the Taylor polynomial at the distance of one step.
+    """
+
+    nodes: np.ndarray  # (P, 1)
+    weights: np.ndarray  # (P + 1, P): of the derivative's term, extrapolated, then of the terms 1 .. P
+    noise: np.ndarray  # (P + 1, 1, 1) how much these weights magnify independent errors of the values
+    within: np.ndarray  # (P, 1, 1) what the terms 1 .. P of a function wrongly add to the first
+    beyond: np.ndarray  # (2, 1, 1) what the next two add, with a margin
+
+
+def _polynomials(nodes: tuple[int, ...]) -> list[list[Fraction]]:
+    """Row j: the weights that give the coefficient of s**(j + 1) of the polynomial through (0, 0) and the nodes."""
+    columns = []
+    for node in nodes:
+        basis, scale = [Fraction(0), Fraction(1)], Fraction(node)
+        for other in nodes:
+            if other != node:  # times (s - other)
+                basis = [a - other * b for a, b in zip([Fraction(0), *basis], [*basis, Fraction(0)], strict=True)]
+                scale *= node - other
+        columns.append([number / scale for number in basis[1:]])
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+@cache
+def stencil(derivative: int, order: int, sided: bool = False) -> Stencil:
+    """The stencil of a derivative with an error of h**order: symmetric, or of as many nodes on one side.
+
+    Two pairs of nodes are the least that says something of the error. On one side, even derivatives lose an order.
+    """
+    pairs = (derivative - 1) // 2 + order // 2
+
+    def spread(pairs: int) -> tuple[int, ...]:
+        return tuple(range(1, 2 * pairs + 1)) if sided else (*range(-pairs, 0), *range(1, pairs + 1))
+
+    nodes, inner = spread(max(pairs, 2)), spread(pairs)
+    known = dict(zip(inner, _polynomials(inner)[derivative - 1], strict=True))
+    first = [known.get(node, Fraction(0)) for node in nodes]
+    adds = [sum(w * node**j for w, node in zip(first, nodes, strict=True)) for j in range(1, len(nodes) + 3)]
+    adds[derivative - 1] -= 1
+    weights = np.array([first, *_polynomials(nodes)], np.float64)
+    wrong = np.abs(np.array(adds, np.float64))[:, None, None]
+    return Stencil(
+        np.array(nodes, np.float64)[:, None],
+        weights,
+        np.sqrt(np.sum(weights * weights, axis=1))[:, None, None],
+        wrong[:-2],
+        wrong[-2:] * _MARGIN,
+    )
+
+
+@lru_cache(maxsize=64)
+def _relative_step(derivative: int, order: int, eps: float) -> float:
+    scheme = stencil(derivative, order)
+    wrong = np.concatenate([scheme.within, scheme.beyond]).ravel()[derivative + order - 1]
+    return 2.0 ** round(math.log2(min((eps * scheme.noise.flat[0] / wrong) ** (1 / (derivative + order)), 0.25)))
+
+
+@lru_cache(maxsize=64)
+def tolerance(derivative: int, order: int, eps: float) -> float:
+    """The relative error asked for by default: a hundred times what rounding leaves with the first step.
+
+    That is for a function as large as all its Taylor terms are at the distance 1.
+    """
+    rounded = eps * float(stencil(derivative, order).noise.flat[0])
+    return min(100 * rounded / _relative_step(derivative, order, eps) ** derivative, 0.1)
+
+
+def first_steps(x: np.ndarray, *, derivative: int = 1, order: int = 4, eps: float = 2.0**-52) -> np.ndarray:
+    """Where the search begins: errors balanced for a function that changes on the scale of max(1, |x|).
+
+    Powers of two, so that ``x + step`` is seldom rounded: the mantissa of that scale is cleared.
+    """
+    scale = np.maximum(np.abs(x, dtype=np.float64), 1.0)
+    return (scale.view(np.int64) & -(1 << 52)).view(np.float64) * _relative_step(derivative, order, eps)
+
+
+def adaptive(
+    values: Callable[[np.ndarray], np.ndarray],
+    x: np.ndarray,
+    steps: np.ndarray | None = None,
+    *,
+    lower: Any = None,
+    upper: Any = None,
+    order: int = 4,
+    noise: Any = 0.0,
+    rtol: float | None = None,
+    value: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Derivatives of a function of n numbers by each of them.
+
+    Parameters
+    ----------
+    values : callable
+        Points as rows (k, n) to values (k, m), which may be float32; then its eps counts.
+    x : ndarray
+        The point, (n,).
+    steps : ndarray, optional
+        First steps, (n,); by default `first_steps`.
+    lower, upper : array_like, optional
+        Bounds that no point leaves. Near one of them, all points are on the other side.
+    order : int
+        Of the error, as a power of the step: 2, 4, 6 or 8; so many calls for each component and level.
+    noise : float or array_like
+        Standard deviation of the values, a number or (m,), where it is larger than rounding; errors are twice what it
+        makes.
+    rtol : float, optional
+        Relative error at which a component is done; by default `tolerance`. With 0 the best step is looked for.
+    value : ndarray, optional
+        The value at x, (m,), where it is known.
+
+    Returns
+    -------
+    derivative, error : ndarray
+        (n, m); row i is by x[i].
+    step : ndarray
+        The one of the last accepted estimate, (n,), negative where all points lie below x; for several outputs the
+        one of the output that was hardest.
+    status : ndarray
+        (n,), keys of `MESSAGES`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgrad._finite.richardson import adaptive
+    >>> found, error, step, status = adaptive(lambda p: np.sum(p**3, axis=1, keepdims=True), np.array([1.0, 2.0]))
+    >>> np.round(found[:, 0], 9), status
+    (array([ 3., 12.]), array([0, 0]))
+    """
+
+    def points(rows: np.ndarray, moves: np.ndarray, centre: bool) -> np.ndarray:
+        n = len(x)
+        points = np.empty((centre + moves.size, n), x.dtype)
+        points[...] = x
+        moved = points[centre:]
+        if len(rows) == n:  # diagonals
+            moved.reshape(len(moves), n * n)[:, :: n + 1] += moves
+        else:
+            moved.reshape(*moves.shape, n)[:, np.arange(len(rows)), rows] += moves
+        return points
+
+    return _Search(values, points, x, lower, upper, 1, order, noise, rtol, value, shared=True).run(steps)
+
+
+def adaptive_derivative(
+    values: Callable[[np.ndarray], np.ndarray],
+    x: np.ndarray,
+    steps: np.ndarray | None = None,
+    *,
+    order: int = 1,
+    accuracy: int = 4,
+    lower: Any = None,
+    upper: Any = None,
+    noise: Any = 0.0,
+    rtol: float | None = None,
+    value: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The derivative of any order, 1 to 10, of a function of one number, at each of n numbers.
+
+    Parameters
+    ----------
+    values : callable
+        Numbers in rows (k, n) to their values, elementwise (k, n); a single number may have several values: (k, 1) to
+        (k, m).
+    x : ndarray
+        The numbers, (n,).
+    order : int
+        Of the derivative.
+    accuracy : int
+        Order of the error, as a power of the step: 2, 4, 6 or 8.
+    steps, lower, upper, noise, rtol, value
+        As `adaptive`.
+
+    Returns
+    -------
+    derivative, error, step, status : ndarray
+        As `adaptive`; (n, 1), or (1, m).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgrad._finite.richardson import adaptive_derivative
+    >>> found, error, step, status = adaptive_derivative(np.sin, np.array([0.0]), order=3)
+    >>> np.round(found, 6), status
+    (array([[-1.]]), array([0]))
+    """
+
+    def points(rows: np.ndarray, moves: np.ndarray, centre: bool) -> np.ndarray:
+        points = np.empty((centre + len(moves), len(x)), x.dtype)
+        points[...] = x
+        points[centre:, rows] += moves
+        return points
+
+    return _Search(values, points, x, lower, upper, order, accuracy, noise, rtol, value, shared=False).run(steps)
+
+
+class _Level(NamedTuple):
+    """What one level finds of some rows, (r, m)."""
+
+    found: np.ndarray
+    error: np.ndarray
+    fine: np.ndarray  # the error is within the tolerance
+    balance: np.ndarray  # of rounding to truncation: 1 with the best step
+    step: np.ndarray  # (r,), negative where all nodes are below x
+    around: np.ndarray  # (P, r, m) values
+
+
+class _Search:
+    """The search for the step of every row (a derivative) that suits all its columns (outputs).
+
+    ``points(rows, moves, centre)`` are x itself, if `centre` is wanted, and then the points at which the rows are moved
+    by (P, r). `shared`: the rows are derivatives of one function, so what rounds one value rounds them all.
+    """
+
+    def __init__(
+        self,
+        values: Callable[[np.ndarray], np.ndarray],
+        points: Callable[[np.ndarray, np.ndarray, bool], np.ndarray],
+        x: np.ndarray,
+        lower: Any,
+        upper: Any,
+        derivative: int,
+        order: int,
+        noise: Any,
+        rtol: float | None,
+        value: np.ndarray | None,
+        shared: bool,
+    ) -> None:
+        self.values, self.points, self.x, self.shared = values, points, x, shared
+        self.derivative, self.order, self.rtol = derivative, order, rtol
+        self.noise = None if isinstance(noise, float) and noise == 0 else noise
+        self.eps = float(np.finfo(x.dtype).eps)
+        self.far = np.abs(x, dtype=np.float64)
+        self.bounds: tuple[Any, Any] = -np.inf, np.inf
+        self.room: np.ndarray | None = None  # below and above x
+        if (lower is not None and np.any(np.isfinite(lower))) or (upper is not None and np.any(np.isfinite(upper))):
+            self.bounds = lower, upper = (-np.inf if lower is None else lower), (np.inf if upper is None else upper)
+            self.room = np.array([x - lower, upper - x], np.float64)
+        self.relative = 0.0  # noise
+        self.slopes = np.zeros(0)
+        self.value: Any = None
+        if value is not None:
+            self.eps = max(self.eps, float(np.finfo(value.dtype).eps))
+            self.value = np.asarray(value, np.float64).reshape((1, -1) if shared else (1, len(x), -1))
+
+    def run(self, steps: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        n = len(self.x)
+        rows = np.arange(n)
+        with np.errstate(all="ignore"):
+            if self.noise is not None:
+                if self.value is None:
+                    self.call(rows, np.empty((0, n)))
+                self.relative = float(np.nanmedian(np.minimum(self.noise / np.abs(self.value), 0.1)))
+            eps = self.eps
+            level = self.level(rows, *self.place(rows, self.first(steps)))
+            if self.eps > eps and steps is None:  # the values are float32
+                level = self.level(rows, *self.place(rows, self.first(steps)))
+            if level.fine.all() and (self.room is None or level.step.all()):
+                return level.found, level.error, level.step, np.zeros(n, np.intp)
+            return self.refine(level, self.first(steps))
+
+    def first(self, steps: np.ndarray | None) -> np.ndarray:
+        if steps is not None:
+            return np.abs(steps)
+        return first_steps(self.x, derivative=self.derivative, order=self.order, eps=max(self.eps, self.relative))
+
+    def call(self, rows: np.ndarray, moves: np.ndarray) -> np.ndarray:
+        """The values around x, (P, r, m); the first time also those at x."""
+        if self.shared and moves.size * len(self.x) > _MOST and len(rows) > 1:  # the points would fill the memory
+            halves = np.array_split(rows, 2), np.array_split(moves, 2, axis=1)
+            return np.concatenate([self.call(*half) for half in zip(*halves, strict=True)], axis=1)
+        centre = self.value is None
+        points = self.points(rows, moves, centre)
+        if self.room is not None:
+            np.clip(points, *self.bounds, out=points)
+        values = self.values(points)
+        if values.dtype != np.float64:
+            if values.dtype.kind == "f":
+                self.eps = max(self.eps, float(np.finfo(values.dtype).eps))
+            values = values.astype(np.float64)
+        if not self.shared:
+            values = values.reshape(len(points), len(self.x), -1)
+        if centre:
+            self.value, values = values[:1], values[1:]
+        return values.reshape(len(moves), len(rows), values.shape[1]) if self.shared else values[:, rows]
+
+    def place(self, rows: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """The steps that bounds leave, and which rows have all nodes on one side: for a step that is 4 times longer."""
+        if self.room is None:
+            return h, None
+        below, above = self.room[:, rows]
+        nearer, farther = np.minimum(below, above), np.maximum(below, above)
+        count = len(stencil(self.derivative, self.order).nodes)
+        central, one_sided = nearer / (count / 2), farther / count
+        sided = 4 * central < np.minimum(h, one_sided)
+        most = np.where(sided, one_sided, central)
+        h = np.where(h > most, np.where(most > 0, np.exp2(np.floor(np.log2(most))), 0.0), h)
+        return np.where(sided & (above < below), -h, h), sided if sided.any() else None
+
+    def level(self, rows: np.ndarray, step: np.ndarray, sided: np.ndarray | None) -> _Level:
+        """Derivatives and errors with one step for each row, and what would be the best step."""
+        scheme = stencil(self.derivative, self.order)
+        if sided is None:
+            around = self.call(rows, scheme.nodes * step)
+            count, r, m = around.shape
+            moved = around - self.at_x(rows)
+            terms = scheme.weights.dot(moved.reshape(count, r * m)).reshape(count + 1, r, m)
+        else:
+            other = stencil(self.derivative, self.order, True)
+            around = self.call(rows, np.where(sided, other.nodes, scheme.nodes) * step)
+            weights = np.where(sided[:, None, None], other.weights, scheme.weights)
+            moved = around - self.at_x(rows)
+            terms = np.einsum("rkp,prm->krm", weights, moved)
+            pairs = zip(scheme[2:], other[2:], strict=True)
+            scheme = Stencil(other.nodes, weights, *(np.where(sided[:, None], b, a) for a, b in pairs))
+        h = step[:, None]
+        scale = h if self.derivative == 1 else h**self.derivative / math.factorial(self.derivative)
+        found = terms[0] / scale
+        if sided is not None:
+            h, scale = np.abs(h), np.abs(scale)
+        judged = self.judge(rows, scheme, np.abs(terms), np.maximum.reduce(np.abs(moved)), scale, h)
+        return _Level(found, *judged, step, around)
+
+    def judge(
+        self,
+        rows: np.ndarray,
+        scheme: Stencil,
+        terms: np.ndarray,
+        moved: np.ndarray,
+        scale: np.ndarray,
+        h: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Error, fine and balance of a `_Level`, from the terms and the largest change of the values."""
+        uncertain = self.eps * (np.abs(self.at_x(rows)) + self.condition(rows, terms[1] / h) + moved)
+        if self.noise is not None:
+            uncertain = np.maximum(uncertain, 2 * self.noise)
+        rounded = scheme.noise[0] * uncertain
+        # the terms go on at the rate of the last four, as far as these are above rounding
+        floor = scheme.noise[-4:] * uncertain
+        last = np.maximum(terms[-4:], floor)
+        seen = last[2:] - floor[2:]
+        rate = seen / last[1:3]
+        squares = np.minimum(seen / last[:2], rate * rate)
+        square = np.maximum(squares[0], squares[1])
+        rate = np.sqrt(square)
+        following = rate * np.maximum(rate * seen[0], seen[1])
+        truncated = scheme.beyond[0] * following
+        if self.derivative % 2 == 0:  # where symmetric nodes leave only the term after that
+            truncated += scheme.beyond[1] * (rate * following)
+        if self.order == 2:  # the first term left over is among the known ones
+            truncated += np.add.reduce(scheme.within * terms[1:])
+        error = truncated + rounded
+        spread = np.add.reduce(terms[self.derivative :])
+        if self.rtol is None:
+            self.rtol = tolerance(self.derivative, self.order, max(self.eps, self.relative))
+        asked = self.rtol * spread
+        fine = error <= asked
+        if not fine.all():
+            allowed = asked
+            if self.shared:  # what rounding leaves is small also if it is small against all rows together
+                if len(rows) == len(self.x):
+                    total = np.add.reduce(asked)
+                    if not np.isfinite(total).all():
+                        total = np.add.reduce(np.where(np.isfinite(asked), asked, 0.0))
+                    self.total = total, scale
+                total, its_scale = self.total
+                allowed = np.maximum(asked, total if scale is its_scale else total * (scale / its_scale[rows]))
+            constant = (spread == 0) & (scale != 0)
+            error[constant] = rounded[constant]
+            fine = (truncated <= np.maximum(asked, rounded)) & (rounded <= allowed) | constant
+        return error / scale, fine, rounded / truncated
+
+    def at_x(self, rows: Any) -> np.ndarray:
+        return self.value if self.shared else self.value[0, rows]
+
+    def condition(self, rows: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+        """What an error of eps in x, relative, does to the values: the eps left out."""
+        if not self.shared:
+            return self.far[rows, None] * slopes
+        if len(rows) < len(self.x):
+            self.slopes[rows] = slopes
+        else:
+            self.slopes = slopes
+        condition = self.far.dot(self.slopes)
+        if math.isfinite(condition[0]) if len(condition) == 1 else np.isfinite(condition).all():
+            return condition
+        return self.far.dot(np.where(np.isfinite(self.slopes), self.slopes, 0.0))
+
+    def refine(self, level: _Level, first: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Go on with the rows that are not fine, each with its own step, between the too small and the too large."""
+        n, m = level.found.shape
+        rows, value = np.arange(n), self.at_x(slice(None))
+        settled = np.broadcast_to(~np.isfinite(value), (n, m)).copy()  # nothing else can come of these
+        found, error, reach = np.full((n, m), np.nan), np.full((n, m), np.inf), np.full((n, m), np.inf)
+        step = level.step.copy()
+        status, broken_levels, idle_levels = np.full(n, INACCURATE), np.zeros(n, np.intp), np.zeros(n, np.intp)
+        size = np.maximum(self.far, 1.0)
+        least, most = np.maximum(8 * self.eps * self.far, 1e-30), 2.0**20 * size
+        small, large = least.copy(), most.copy()
+        for _ in range(_LEVELS):
+            # of estimates that contradict each other, the one with the shorter step is right: rounding is known, while
+            # terms may seem to fall when the nodes lie far apart
+            h = np.abs(level.step)
+            apart = np.abs(level.found - found[rows]) > level.error + error[rows]
+            better = np.where(apart, h[:, None] < reach[rows], level.error < error[rows])
+            found[rows] = np.where(better, level.found, found[rows])
+            error[rows] = np.where(better, level.error, error[rows])
+            reach[rows] = np.where(better, h[:, None], reach[rows])
+            helped = better.any(axis=1)
+            step[rows] = np.where(helped, level.step, step[rows])
+            settled[rows] |= level.fine
+
+            unsolved, finite = ~settled[rows], np.isfinite(level.error)
+            broken = (unsolved & ~finite).any(axis=1)
+            broken_levels[rows] += broken
+            idle_levels[rows] = np.where(helped | broken, 0, idle_levels[rows] + 1)
+            # the column with the largest error has its way, except that values have to be finite
+            hardest = np.argmax(np.where(unsolved & finite, level.error, -1.0), axis=1)
+            balance = np.take_along_axis(level.balance, hardest[:, None], axis=1)[:, 0]
+            factor = (balance * self.derivative / self.order) ** (1 / (self.derivative + self.order))
+            factor = np.exp2(np.round(np.log2(np.clip(factor, 2.0**-10, 8.0))))
+            # a longer step that has not helped is too long; a shorter one is far from where the power law begins
+            factor[~helped] = np.select([factor[~helped] > 1, factor[~helped] < 1], [0.5, 2.0**-10], 1.0)
+            factor[broken] = 2.0**-8
+
+            small[rows] = np.where(factor > 1, np.maximum(small[rows], h), small[rows])
+            large[rows] = np.where(factor < 1, np.minimum(large[rows], h), large[rows])
+            wanted = np.clip(factor * h, 2 * small[rows], large[rows] / 2)
+            edge = np.flatnonzero(broken & (broken_levels[rows] == _BROKEN))
+            if len(edge) and len(edge := edge[self.leave_edge(rows[edge], level.around[:, edge])]):
+                at = rows[edge]
+                small[at], large[at], wanted[edge] = least[at], most[at], first[at]
+            placed, sided = self.place(rows, wanted)
+            going = unsolved.any(axis=1) & (idle_levels[rows] < _IDLE)
+            limited = (np.abs(placed) < wanted) | (factor * h > most[rows]) | (factor * h < least[rows])
+            stuck = (2 * small[rows] > large[rows] / 2) | (np.abs(placed) == h)
+            status[rows[going & stuck & limited]] = STEP_LIMIT
+            going &= ~stuck
+            if not going.any():
+                break
+            rows = rows[going]
+            level = self.level(rows, placed[going], None if sided is None else sided[going])
+        # zero, as far as the values can tell
+        zero = (np.abs(found) <= error) & (error <= self.rtol * np.abs(value) / size[:, None] ** self.derivative)
+        status[(settled | zero).all(axis=1)] = CONVERGED
+        status[~np.isfinite(found).all(axis=1)] = NOT_FINITE
+        status[step == 0] = STEP_LIMIT
+        return found, error, step, status
+
+    def leave_edge(self, rows: np.ndarray, around: np.ndarray) -> np.ndarray:
+        """Which rows have finite values on one side of x alone: from now on, that is where their nodes are."""
+        half = len(around) // 2
+        below, above = (np.isfinite(part).all(axis=(0, 2)) for part in (around[:half], around[half:]))
+        if self.room is None:
+            self.room = np.full((2, len(self.x)), np.inf)
+        open_ = (self.room[:, rows] > 0).all(axis=0)
+        self.room[0, rows[open_ & above & ~below]] = 0.0
+        self.room[1, rows[open_ & below & ~above]] = 0.0
+        return open_ & (below != above)
