@@ -317,12 +317,12 @@ static void run_copied(const grid_run *run, const workspace *w, const char *in, 
     char *place = out + first * inner->out_stride, *result = run->out_is_direct ? place : w->copied + k * row;
     if (!run->out_is_direct && run->field->accumulate)
         copy_elements(n, item, place, inner->out_stride, result, item);
-    const fg_points points = {.n_rows = 1,
-                              .width = n,
-                              .n_groups = run->field->n_axes,
-                              .groups = groups,
-                              .accumulate = run->field->accumulate,
-                              .away = run->away};
+    const fg_stencil_points points = {.n_rows = 1,
+                                      .width = n,
+                                      .n_groups = run->field->n_axes,
+                                      .groups = groups,
+                                      .accumulate = run->field->accumulate,
+                                      .away = run->away};
     run->kernel(&points, w->copied, result);
     if (!run->out_is_direct)
         copy_elements(n, item, result, item, place, inner->out_stride);
@@ -337,14 +337,14 @@ static void run_rectangle(const grid_run *run, const workspace *w, const char *i
                 run_copied(run, w, in, out, first, width - first < run->at_once ? width - first : run->at_once);
         return;
     }
-    fg_points points = {.n_rows = n_rows,
-                        .width = width,
-                        .in_row = rows->in_stride,
-                        .out_row = rows->out_stride,
-                        .n_groups = run->field->n_axes,
-                        .groups = w->groups,
-                        .accumulate = run->field->accumulate,
-                        .away = run->away};
+    fg_stencil_points points = {.n_rows = n_rows,
+                                .width = width,
+                                .in_row = rows->in_stride,
+                                .out_row = rows->out_stride,
+                                .n_groups = run->field->n_axes,
+                                .groups = w->groups,
+                                .accumulate = run->field->accumulate,
+                                .away = run->away};
     if (!inner->stencil && points.in_row == width * run->item && points.out_row == width * run->item) {
         points.n_rows = 1; /* rows that follow one another are one */
         points.width *= n_rows;

@@ -7,7 +7,8 @@ FG_INLINE V TYPED(tap)(V weight, V x, V sum, int by_point) {
 }
 
 /* `vectors` vectors of points, from number i of a row on; with `some` only so many points of the last one. */
-FG_INLINE void TYPED(stencil_points)(const fg_points *s, const char *in, int64_t i, T *out, int vectors, int64_t some) {
+FG_INLINE void TYPED(stencil_points)(const fg_stencil_points *s, const char *in, int64_t i, T *out, int vectors,
+                                     int64_t some) {
     enum { MOST = 4 };
     V total[MOST];
 #define EACH_VECTOR _Pragma("GCC unroll 4") for (int v = 0; v < vectors; v++)
@@ -60,7 +61,7 @@ FG_INLINE void TYPED(stencil_points)(const fg_points *s, const char *in, int64_t
 }
 
 /* The last points of a row, fewer than four vectors. */
-static void TYPED(stencil_rest)(const fg_points *s, const char *in, int64_t i, T *out, int64_t n) {
+static void TYPED(stencil_rest)(const fg_stencil_points *s, const char *in, int64_t i, T *out, int64_t n) {
     if (n > 3 * N)
         TYPED(stencil_points)(s, in, i, out, 4, n - 3 * N);
     else if (n > 2 * N)
@@ -72,7 +73,7 @@ static void TYPED(stencil_rest)(const fg_points *s, const char *in, int64_t i, T
 }
 
 /* Four vectors at a time; in long rows, and for stores past the caches, from a whole cache line of the result on. */
-static void TYPED(stencil)(const fg_points *s, const void *in_, void *out_) {
+static void TYPED(stencil)(const fg_stencil_points *s, const void *in_, void *out_) {
     enum { LONG = 32 * N };
     const char *in = in_;
     char *to = out_;

@@ -147,8 +147,8 @@ typedef struct {
     const fg_taps *groups;
     int accumulate;
     int away; /* past the caches */
-} fg_points;
-typedef void (*fg_stencil_kernel)(const fg_points *points, const void *in, void *out);
+} fg_stencil_points;
+typedef void (*fg_stencil_kernel)(const fg_stencil_points *points, const void *in, void *out);
 
 typedef struct {
     const char *name;
