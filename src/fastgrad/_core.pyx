@@ -452,4 +452,5 @@ cdef class _States:
 
 
 include "_training.pxi"
+include "_grid.pxi"
 include "_calls.pxi"
