@@ -278,10 +278,10 @@ typedef struct {
     double scale; /* of the sum over taps */
 } fg_axis;
 
-/* out = (accumulate ? out : 0) + sum over axes of scale * sum over taps: several axes in one pass over memory. The sum's
- * order is that of the axes and of the taps; taps of a span in mirrored places t and n_taps - 1 - t whose weights have
- * the same magnitude enter as a sum or a difference, before the others. Strides are in bytes: any for the field, for the
- * result those of separate elements that do not overlap the field. */
+/* out = (accumulate ? out : 0) + sum over axes of scale * sum over taps: several axes in one pass over memory. The
+ * sum's order is that of the axes and of the taps; taps of a span in mirrored places t and n_taps - 1 - t whose weights
+ * have the same magnitude enter as a sum or a difference, before the others. Strides are in bytes: any for the field,
+ * for the result those of separate elements that do not overlap the field. */
 typedef struct {
     fg_dtype dtype; /* FG_FLOAT64 or FG_FLOAT32 */
     int n_dims;

@@ -130,9 +130,10 @@ typedef double (*fg_penalise_kernel)(int64_t n, double l1, double l2, const void
 typedef struct {
     int64_t n_differences, n_sums, n_alone;
     const int64_t *at;
-    const void *weights; /* of all points; with `by_point` tap t of the call's point i has weights[t * weight_row + i] */
-    int by_point;        /* then all taps are alone, and a weight of 0 leaves one out */
-    int fixed;           /* with `by_point`: all points have the samples of the call's first one */
+    const void
+        *weights; /* of all points; with `by_point` tap t of the call's point i has weights[t * weight_row + i] */
+    int by_point; /* then all taps are alone, and a weight of 0 leaves one out */
+    int fixed;    /* with `by_point`: all points have the samples of the call's first one */
     int64_t weight_row;
     double scale; /* of the sum over these taps */
 } fg_taps;
