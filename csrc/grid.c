@@ -535,7 +535,6 @@ static fg_status make_run(grid_run *run, int64_t *size, fg_error *error) {
 
 /* What a worker needs. */
 static void make_room(grid_run *run, int64_t size) {
-    const loop_axis *inner = &run->axes[run->n_axes - 1];
     if (!run->in_is_direct || !run->out_is_direct) {
         const int64_t fit = COPIED_BYTES / run->item / (run->n_taps + 1) / 16 * 16;
         run->at_once = fit < 16 ? 16 : fit;
