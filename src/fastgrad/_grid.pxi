@@ -54,9 +54,9 @@ cdef class Stencil:
         if n < 0:
             raise ValueError(f"n must not be negative, got {n}")
         if first is not None:
-            self._by_rows(weights, first)
+            self._by_rows(weights, _integers(first, "first"))
             return
-        weights, offsets = self._kept(weights, self.dtype), self._kept(offsets, np.int64)
+        weights, offsets = self._kept(weights, self.dtype), self._kept(_integers(offsets, "offsets"), np.int64)
         if weights.ndim != 1 or offsets.shape != weights.shape:
             raise ValueError(f"there are weights of shape {weights.shape} for offsets of shape {offsets.shape}")
         if periodic:
@@ -123,11 +123,10 @@ cdef class Stencil:
         """Points whose first samples are equally far away are a span."""
         cdef fg_span *span
         cdef np.ndarray weights
-        first = np.array(first, np.int64)
         weights = self._kept(np.transpose(rows), self.dtype)
         if weights.ndim != 2 or weights.shape[1] != self.n or first.shape != (self.n,):
-            raise ValueError(f"an axis of {self.n} points wants as many rows of weights and numbers in first, got shapes "
-                             f"{np.shape(rows)} and {first.shape}")
+            raise ValueError(f"an axis of {self.n} points wants as many rows of weights and numbers in first, "
+                             f"got shapes {np.shape(rows)} and {first.shape}")
         if not self.n:
             return
         distance = first - np.arange(self.n)
@@ -139,6 +138,13 @@ cdef class Stencil:
             span.weights = <const char *>span.weights + <int64_t>point * <int64_t>np.PyArray_ITEMSIZE(weights)
             span.by_point = 1
             span.weight_row = self.n
+
+
+def _integers(values, name):
+    array = np.asarray(values)
+    if array.size and array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, got {array.dtype}")
+    return array.astype(np.int64)
 
 
 cdef int64_t *_places(tuple numbers) except NULL:
@@ -186,7 +192,8 @@ def stencils(np.ndarray f not None, np.ndarray out not None, axes, tables, scale
     if f.dtype != _FLOAT64 and f.dtype != _FLOAT32 or not f.dtype.isnative:
         raise TypeError(f"f must be float64 or float32 in native byte order, got {f.dtype}")
     if out.dtype != f.dtype or np.shape(out) != np.shape(f):
-        raise ValueError(f"out must be like f, {f.dtype} of shape {np.shape(f)}, got {out.dtype} of shape {np.shape(out)}")
+        raise ValueError(
+            f"out must be like f, {f.dtype} of shape {np.shape(f)}, got {out.dtype} of shape {np.shape(out)}")
     if not np.PyArray_ISWRITEABLE(out):
         raise ValueError("out is read-only")
     for i in range(out.ndim):
@@ -200,7 +207,8 @@ def stencils(np.ndarray f not None, np.ndarray out not None, axes, tables, scale
         if not 0 <= axis < f.ndim:
             raise ValueError(f"axis {axis} is not one of {f.ndim}")
         if given.n != f.shape[axis] or given.dtype != f.dtype:
-            raise ValueError(f"axis {axis} has {f.shape[axis]} points of {f.dtype}, its table is for {given.n} of {given.dtype}")
+            raise ValueError(
+                f"axis {axis} has {f.shape[axis]} points of {f.dtype}, its table is for {given.n} of {given.dtype}")
     watch = _Watch()
     field.dtype = FG_FLOAT32 if f.dtype == _FLOAT32 else FG_FLOAT64
     field.n_dims, field.n_axes, field.accumulate = f.ndim, len(axes), accumulate

@@ -1,6 +1,8 @@
-"""The kernel of stencils along axes against a slow loop over points: every kind of table, layout, dtype, ISA and thread."""
+"""The kernel of stencils along axes against a slow loop over points: every kind of table, layout, dtype and ISA."""
 
 import itertools
+import signal
+import threading
 
 import numpy as np
 import pytest
@@ -165,9 +167,17 @@ def test_the_bits_do_not_depend_on_threads(shape, dtype):
     middle = tuple(slice(2, -2) if axis in axes else slice(None) for axis in range(len(shape)))
     want = 0
     for axis in axes:
-        near = [np.moveaxis(f.astype(np.float64), axis, 0)[2 + o : len(np.moveaxis(f, axis, 0)) - 2 + o] for o in range(-2, 3)]
+        near = [
+            np.moveaxis(f.astype(np.float64), axis, 0)[2 + o : len(np.moveaxis(f, axis, 0)) - 2 + o]
+            for o in range(-2, 3)
+        ]
         rest = tuple(slice(2, -2) if a in axes and a != axis else slice(None) for a in range(len(shape)))
-        want = want + np.moveaxis(sum(w * x for w, x in zip([-1 / 12, 4 / 3, -5 / 2, 4 / 3, -1 / 12], near, strict=True)), 0, axis)[rest]
+        want = (
+            want
+            + np.moveaxis(
+                sum(w * x for w, x in zip([-1 / 12, 4 / 3, -5 / 2, 4 / 3, -1 / 12], near, strict=True)), 0, axis
+            )[rest]
+        )
     close(results[0][middle], want, dtype)
 
 
@@ -176,6 +186,17 @@ def test_large_results_past_the_caches():
     out = np.ones(f.shape)
     _core.stencil(f, out, 0, _core.Stencil(2100, f.dtype, [-0.5, 0.5], offsets=[-1, 1], periodic=True))
     np.testing.assert_array_equal(out, (np.roll(f, -1, 0) - np.roll(f, 1, 0)) * 0.5)
+
+
+def test_a_long_call_can_be_interrupted():
+    n = 1 << 18
+    table = _core.Stencil(n, np.dtype(float), RNG.normal(size=2001), offsets=range(-1000, 1001), periodic=True)
+    field = np.broadcast_to(np.ones(n), (64, n))
+    timer = threading.Timer(0.1, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        _core.stencil(field, np.empty((64, n)), 1, table)
+    timer.join()
 
 
 # ---- meaning
@@ -267,6 +288,7 @@ def table(n=6, dtype=float):
         ({"first": [0] * 6, "periodic": True}, "either offsets"),
         ({"offsets": [0, 1], "periodic": True, "start": [[1.0]]}, "periodic"),
         ({"offsets": [0, 1, 2]}, "shape"),
+        ({"offsets": [[0, 1]]}, "shape"),
         ({"offsets": [0, 1], "start": [1.0, 2.0]}, "start"),
         ({"offsets": [0, 1], "start": [[1.0]] * 4, "end": [[1.0]] * 3}, "4 and 3 points of 6"),
         ({"first": [0] * 5}, "rows"),
@@ -277,6 +299,9 @@ def test_a_table_that_makes_no_sense(arguments, message):
         _core.Stencil(6, np.dtype(float), [-1, 1], **arguments)
     with pytest.raises(TypeError, match="float64 or float32"):
         _core.Stencil(6, np.dtype(int), [-1, 1], offsets=[0, 1])
+    for places in ({"offsets": [0, 0.5]}, {"first": [0.0] * 6}, {"offsets": ["a", "b"]}):
+        with pytest.raises(TypeError, match="integers"):
+            _core.Stencil(6, np.dtype(float), [-1, 1], **places)
     with pytest.raises(ValueError, match="negative"):
         _core.Stencil(-1, np.dtype(float), [-1, 1], offsets=[0, 1])
 
@@ -341,10 +366,3 @@ def test_memory_comes_back():
     for _ in range(20):
         _core.stencils(f[:, ::2], out[:, ::2], (0, 1), (table(50), table(30)))
     assert _core.live_memory() == live
-
-
-def test_a_constructor_that_failed_half_way_is_no_table():
-    bare = _core.Stencil.__new__(_core.Stencil, 0, np.dtype(float), [], offsets=[])
-    assert bare.n == 0
-    with pytest.raises(TypeError):
-        _core.Stencil.__new__(_core.Stencil)
