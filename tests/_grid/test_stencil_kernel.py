@@ -181,11 +181,19 @@ def test_the_bits_do_not_depend_on_threads(shape, dtype):
     close(results[0][middle], want, dtype)
 
 
-def test_large_results_past_the_caches():
+@pytest.mark.parametrize("name", _core.supported_isas())
+@pytest.mark.parametrize("axis", [0, 1])
+def test_large_results_past_the_caches(name, axis):
     f = RNG.normal(size=(2100, 2000))
     out = np.ones(f.shape)
-    _core.stencil(f, out, 0, _core.Stencil(2100, f.dtype, [-0.5, 0.5], offsets=[-1, 1], periodic=True))
-    np.testing.assert_array_equal(out, (np.roll(f, -1, 0) - np.roll(f, 1, 0)) * 0.5)
+    table = _core.Stencil(f.shape[axis], f.dtype, [-0.5, 0.5], offsets=[-1, 1], periodic=True)
+    before = _core.current_isa()
+    _core.select_isa(name)
+    try:
+        _core.stencil(f, out, axis, table)
+    finally:
+        _core.select_isa(before)
+    np.testing.assert_array_equal(out, (np.roll(f, -1, axis) - np.roll(f, 1, axis)) * 0.5)
 
 
 def test_a_long_call_can_be_interrupted():

@@ -174,6 +174,55 @@ static void random_fields_are_right(rng *r, int n_rounds) {
     }
 }
 
+/* Large enough for pieces that cut every axis. */
+static void threads_do_not_change_bits(void) {
+    enum { A = 30, B = 150, C = 600, SIZE = A * B * C };
+    const int64_t shape[] = {A, B, C}, strides[] = {B * C * 8, C * 8, 8}, near[] = {-1, 0, 1}, start[] = {0, 1, 2},
+                  end[] = {-2, -1, 0};
+    const double weights[] = {1, -2.1, 1.2};
+    fg_span spans[3][3];
+    fg_axis axes[3];
+    for (int a = 0; a < 3; a++) {
+        spans[a][0] = (fg_span){.n_points = 1, .n_taps = 3, .at = start, .weights = weights};
+        spans[a][1] = (fg_span){.n_points = shape[a] - 2, .n_taps = 3, .at = near, .weights = weights};
+        spans[a][2] = (fg_span){.n_points = 1, .n_taps = 3, .at = end, .weights = weights};
+        axes[a] = (fg_axis){.axis = a, .n_spans = 3, .spans = spans[a], .scale = 1 + a};
+    }
+    rng r = {5};
+    double *in = exactly(SIZE, FG_FLOAT64), *out = exactly(SIZE, FG_FLOAT64), *first = exactly(SIZE, FG_FLOAT64);
+    for (int64_t i = 0; i < SIZE; i++)
+        in[i] = rng_between(&r, -1, 1);
+    fg_field f = {.dtype = FG_FLOAT64,
+                  .n_dims = 3,
+                  .shape = shape,
+                  .in = in,
+                  .in_strides = strides,
+                  .out = first,
+                  .out_strides = strides,
+                  .n_axes = 3,
+                  .axes = axes};
+    for (int threads = 1; threads <= 4; threads++) {
+        CHECK(fg_set_num_threads(threads, NULL) == FG_OK);
+        memset(out, 0xff, SIZE * 8);
+        CHECK(fg_stencil(&f, NULL, NULL, NULL) == FG_OK);
+        f.out = out;
+        CHECK(threads == 1 || memcmp(out, first, SIZE * 8) == 0);
+    }
+    for (int64_t i = 0; i < SIZE; i += 7) {
+        double expected = 0;
+        for (int a = 0; a < 3; a++) {
+            const int64_t step = strides[a] / 8, k = i / step % shape[a];
+            const double *x = in + i + (k == 0 ? step : k == shape[a] - 1 ? -step : 0);
+            expected += axes[a].scale * (x[-step] - 2.1 * x[0] + 1.2 * x[step]);
+        }
+        if (fabs(first[i] - expected) > 1e-13)
+            CHECK_CLOSE(first[i], expected, 1e-13);
+    }
+    free(in);
+    free(out);
+    free(first);
+}
+
 /* ---- refusals ------------------------------------------------------------------------------------------- */
 
 static int64_t n_polls;
@@ -246,6 +295,7 @@ int main(void) {
         random_fields_are_right(&r, 600);
     }
     CHECK(fg_select_isa(NULL, &error) == FG_OK);
+    threads_do_not_change_bits();
     what_does_not_fit_is_refused();
     CHECK(fg_live_bytes() == 0 && fg_live_blocks() == 0);
     return check_result();
