@@ -65,7 +65,7 @@ FLOORS = [
     ["fitting", "_multistart"],
     ["_dense"],
     ["network"],
-    ["sklearn", "grid"],
+    ["sklearn", "grid", "finite"],
     ["plot"],
     ["__main__"],
     ["__init__"],

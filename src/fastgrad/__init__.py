@@ -23,7 +23,7 @@ from .functions import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
-    from . import grid, plot, schedules
+    from . import finite, grid, plot, schedules
     from . import sklearn as sklearn
     from ._check import GradCheck, check_grad
     from ._dense.fit import Fit, fit
@@ -64,14 +64,14 @@ _LATER = {
     "results": ["History", "Result"],
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _LATER.items() for name in names}
-_MODULES = ("grid", "plot", "schedules", "sklearn")
+_MODULES = ("finite", "grid", "plot", "schedules", "sklearn")
 
 __all__ = [
     "GD", "LBFGS", "LM", "MLP", "AMSGrad", "Adagrad", "Adam", "AdamW", "Backtracking", "Bounds", "CurveFit",
     "Explanation", "Fit", "GradCheck", "History", "Huber", "IndexingError", "Lion", "Minima", "Momentum", "NAdam",
     "Nesterov", "RMSprop", "Result", "Rprop", "ShapeError", "TraceError", "TrainingHistory", "check_grad",
-    "curve_fit", "derivative", "explain", "fit", "fori_loop", "get_num_threads", "grad", "grid", "hessian", "hvp",
-    "jacobian", "jvp", "least_squares", "minimize", "multistart", "partial", "plot", "release_memory", "scan",
+    "curve_fit", "derivative", "explain", "finite", "fit", "fori_loop", "get_num_threads", "grad", "grid", "hessian",
+    "hvp", "jacobian", "jvp", "least_squares", "minimize", "multistart", "partial", "plot", "release_memory", "scan",
     "schedules", "set_num_threads", "show_config", "stop_gradient", "value_and_grad", "vjp", "vmap",
 ]  # fmt: skip
 

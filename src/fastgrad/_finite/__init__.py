@@ -1,1 +1,1 @@
-"""Finite differences of callables: steps, schemes, evaluation, and the extrapolation behind ``method="adaptive"``."""
+"""What `fastgrad.finite` is made of: steps, calls, schemes, extrapolation, sparsity, results."""

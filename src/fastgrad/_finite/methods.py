@@ -1,0 +1,392 @@
+"""Which scheme, which steps: from what a caller asks for to derivatives, errors, steps and statuses.
+
+A vectorised function is first called with all points, so that the dtype of its values, which sets the steps, is known
+only then. Where it turns out to be narrower than that of x, everything is done once more.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import schemes, steps
+from .calls import Calls
+from .lines import Coordinates, Diagonals, Grouped, Limits, Moved, clipped, room_along
+from .results import FINE, NO_ROOM, NOT_FINITE, Difference
+
+_ACCURACY = {"2-point": 1, "3-point": 2, "cs": 2, "adaptive": 4}
+# where points lie: on both sides (0), above (1), below (-1), or away from zero
+_SIDES: dict[tuple[str, str | None], int | None] = {
+    ("2-point", None): None,
+    ("2-point", "forward"): 1,
+    ("2-point", "backward"): -1,
+    ("3-point", None): 0,
+    ("3-point", "central"): 0,
+    ("3-point", "forward"): 1,
+    ("3-point", "backward"): -1,
+    ("cs", None): None,
+    ("adaptive", None): 0,
+    ("adaptive", "central"): 0,
+    ("adaptive", "forward"): 1,
+    ("adaptive", "backward"): -1,
+}
+
+
+class Settings(NamedTuple):
+    """What a caller asks for."""
+
+    method: str
+    kind: str | None
+    accuracy: int | None
+    order: int
+    rel_step: Any
+    abs_step: Any
+    limits: Limits
+    noise: float | None
+
+
+class Found(NamedTuple):
+    """Derivatives and their errors, a row for each variable (N, m); steps and statuses (N,)."""
+
+    value: Any
+    error: Any
+    step: np.ndarray
+    status: np.ndarray | None = None
+
+
+def side_of(method: str, kind: str | None) -> int | None:
+    """Where points lie by a method of a kind."""
+    try:
+        return _SIDES[method, kind]
+    except (KeyError, TypeError):
+        if method not in _ACCURACY:
+            raise ValueError(f"method is {method!r}\n  cure: one of {', '.join(map(repr, _ACCURACY))}") from None
+        kinds = ", ".join(repr(known) for of, known in _SIDES if of == method)
+        raise ValueError(f"kind is {kind!r}, but method={method!r}\n  cure: one of {kinds}") from None
+
+
+# ---- along lines
+
+
+def along(lines: Any, settings: Settings) -> Found:
+    """Derivatives along lines."""
+    method, kind, accuracy, order, rel_step, abs_step, limits, noise = settings
+    calls: Calls = lines.calls
+    side = side_of(method, kind)
+    if accuracy is None:
+        accuracy = _ACCURACY[method]
+    while True:
+        eps = calls.eps
+        if method == "adaptive":
+            found = _extrapolated(lines, settings, accuracy, side)
+        elif method == "cs":
+            if order != 1:
+                raise ValueError(f"order is {order}, but method is 'cs'\n  cure: method='3-point' or 'adaptive'")
+            h = steps.absolute(lines.t, eps**0.5, rel_step, abs_step)
+            found = Found(schemes.complex_step(lines, h, limits), None, h)
+        else:
+            scheme = schemes.scheme_of(order, accuracy, side == 0)
+            if noise is not None and rel_step is None and abs_step is None:
+                h = _noisy_step(lines, noise, scheme, side, limits)
+            else:
+                h = steps.absolute(lines.t, steps.relative(eps, scheme.offsets, order), rel_step, abs_step, side)
+            value, h = schemes.differences(lines, h, order, accuracy, side == 0, limits)
+            found = Found(value, None, h)
+        if calls.eps == eps:
+            return found
+
+
+def _noisy_step(lines: Any, noise: float, scheme: schemes.Scheme, side: int | None, limits: Limits) -> np.ndarray:
+    """Steps for values with an absolute error."""
+    if scheme.order == 1 and scheme.span <= 2 and isinstance(lines, Coordinates):
+        h = steps.from_noise(lines.calls.values, lines.t, lines.calls.known, noise, scheme.span + 1, limits)
+        return -h if side == -1 else h
+    level = _level(noise, lines.calls)
+    return steps.absolute(lines.t, steps.relative(level, scheme.offsets, scheme.order), None, None, side)
+
+
+def _level(noise: float | None, calls: Calls) -> float:
+    """The relative error of values: rounding, or noise."""
+    if noise is None:
+        return calls.eps
+    with np.errstate(all="ignore"):
+        relative = steps.noise_of(noise) / np.abs(calls.known()).max(initial=0.0)
+    return float(np.clip(relative, calls.eps, 0.1))
+
+
+def _extrapolated(lines: Any, settings: Settings, accuracy: int, side: int | None) -> Found:
+    from . import richardson
+
+    calls, t = lines.calls, lines.t
+    if accuracy not in (2, 4, 6, 8):
+        raise ValueError(f"accuracy is {accuracy!r}, but method is 'adaptive'\n  cure: one of 2, 4, 6, 8")
+    first = None
+    if settings.rel_step is not None or settings.abs_step is not None:
+        first = steps.absolute(t, calls.eps ** (1 / (accuracy + settings.order)), settings.rel_step, settings.abs_step)
+    lower, upper = (None, None) if settings.limits is None else settings.limits
+    if side == 1:
+        lower = t.copy()
+    elif side == -1:
+        upper = t.copy()
+    noise = None if settings.noise is None else steps.noise_of(settings.noise)
+    known = calls.f0.astype(calls.dtype) if calls.f0 is not None and lines.is_one_point else None
+    if isinstance(lines, (Coordinates, Grouped)):
+        found = richardson.adaptive(
+            lines.t_values, t, first, lower=lower, upper=upper, order=accuracy, noise=noise, value=known
+        )
+    else:
+        values = Moved(lines, known)
+        found = richardson.adaptive_derivative(
+            values,
+            t,
+            first,
+            order=settings.order,
+            accuracy=accuracy,
+            lower=lower,
+            upper=upper,
+            noise=noise,
+            value=values.known,
+        )
+    return Found(*found)
+
+
+# ---- sparse Jacobians
+
+
+def sparse_jacobian(calls: Calls, x: np.ndarray, settings: Settings, sparsity: Any) -> Found:
+    """The Jacobian as a sparse array, and its errors likewise."""
+    from . import sparsity as sparse
+
+    side = side_of(settings.method, settings.kind)
+    _refuse_accuracy(settings)
+    values, limits = _within(calls, settings.limits), settings.limits
+    lower, upper = (-np.inf, np.inf) if limits is None else limits
+    m = calls.known().size
+    if isinstance(sparsity, str) and sparsity == "auto":
+        structure, groups = sparse.detect(values, x, lower=lower, upper=upper), None
+    else:
+        structure, groups = sparse.read_structure(sparsity, (m, x.size))
+    if groups is None:
+        groups = sparse.groups(structure)
+    if settings.method == "adaptive":
+        return _sparse_extrapolated(calls, x, settings, structure, groups)
+    h, is_aside = _steps(calls, x, settings, side, 1)
+    matrix = sparse.jacobian_by_groups(
+        values, x, h, settings.method, structure, groups, f0=calls.f0, one_sided=is_aside
+    )
+    if settings.method == "cs":
+        schemes.check_analytic(Coordinates(calls, x), matrix.T.tocsr(), limits)
+    return Found(matrix, None, h, _column_statuses(matrix, h))
+
+
+def _sparse_extrapolated(calls: Calls, x: np.ndarray, settings: Settings, structure: Any, groups: np.ndarray) -> Found:
+    """Each group of columns as one variable, t = 0, that moves all its components."""
+    from . import sparsity as sparse
+
+    scale = np.maximum(1.0, np.abs(x))
+    lower, upper = (-np.inf, np.inf) if settings.limits is None else settings.limits
+    values, least, most = sparse.group_coordinates(calls.values, x, scale, groups, lower, upper)
+    lines = Grouped(calls, values, len(least))
+    first = None if settings.abs_step is None and settings.rel_step is None else _steps(calls, x, settings, None, 1)[0]
+    if first is not None:  # the shortest of a group
+        shortest = np.full(len(least), np.inf)
+        np.minimum.at(shortest, groups, np.abs(first) / scale)
+        first = shortest
+    along_groups = settings._replace(limits=(least, most), rel_step=None, abs_step=first)
+    found = _extrapolated(lines, along_groups, settings.accuracy or 4, side_of("adaptive", settings.kind))
+    value, error = (sparse.spread(part, scale, structure, groups) for part in (found.value, found.error))
+    assert found.status is not None
+    return Found(value, error, found.step[groups] * scale, found.status[groups])
+
+
+def operator(calls: Calls, x: np.ndarray, settings: Settings) -> Any:
+    """The Jacobian as a SciPy LinearOperator."""
+    from .sparsity import linear_operator
+
+    side_of(settings.method, settings.kind)
+    _refuse_accuracy(settings)
+    if settings.limits is not None:
+        raise ValueError("bounds cannot be kept by as_linear_operator=True, as directions are not known yet")
+    calls.known()
+    h = settings.rel_step if settings.abs_step is None else settings.abs_step
+    if h is None:
+        h = calls.eps ** (1 / 3 if settings.method == "3-point" else 1 / 2)
+    return linear_operator(calls, x, h, settings.method, f0=calls.f0)
+
+
+def _refuse_accuracy(settings: Settings) -> None:
+    accuracy, method = settings.accuracy, settings.method
+    if method != "adaptive" and accuracy not in (None, _ACCURACY[method]):
+        raise ValueError(
+            f"accuracy is {accuracy!r}, but method={method!r} has {_ACCURACY[method]} here\n  cure: leave it out"
+        )
+
+
+def _within(calls: Calls, limits: Limits) -> Any:
+    """The values, at points that rounding has not carried over the bounds."""
+    if limits is None:
+        return calls.values
+    return lambda points: calls.values(points if points.dtype.kind == "c" else clipped(points, limits))
+
+
+def _steps(
+    calls: Calls, x: np.ndarray, settings: Settings, side: int | None, order: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Steps for 2 or 3 points, and which of 3 points are to lie on one side."""
+    method, limits = settings.method, settings.limits
+    is_central = method == "3-point" and side == 0
+    aside = schemes.scheme_of(order, _ACCURACY[method], False)
+    scheme = schemes.scheme_of(order, _ACCURACY[method], is_central)
+    if order > 1 and method == "2-point":
+        side = None
+    rel = steps.relative(_level(settings.noise, calls), scheme.offsets, order)
+    if method == "cs":
+        return steps.absolute(x, calls.eps**0.5, settings.rel_step, settings.abs_step), None
+    h = steps.absolute(x, rel, settings.rel_step, settings.abs_step, side)
+    if not is_central:
+        h = h if limits is None else steps.one_sided(x, h, aside.reach, limits)
+        return h, np.ones(len(x), bool) if method == "3-point" else None
+    return (h, None) if limits is None else steps.two_sided(x, h, scheme.reach, aside.reach, limits)
+
+
+# ---- Hessians
+
+
+def hessian(calls: Calls, x: np.ndarray, settings: Settings) -> Found:
+    """Second derivatives of a scalar function."""
+    method, limits = settings.method, settings.limits
+    side_of(method, None)
+    _refuse_accuracy(settings)
+    while True:
+        eps = calls.eps
+        level = _level(settings.noise, calls)
+        if method == "adaptive":
+            found = _extrapolated_hessian(calls, x, settings)
+        elif method == "cs":
+            h = steps.absolute(x, steps.relative(level, (-1, 1), 1), settings.rel_step, settings.abs_step)
+            imaginary = steps.absolute(x, eps**0.5, None, None)
+            found = Found(schemes.complex_hessian(calls, x, h, imaginary, limits), None, h)
+        else:
+            offsets = (-1, 0, 1) if method == "3-point" else (0, 1, 2)
+            h = steps.absolute(x, steps.relative(level, offsets, 2), settings.rel_step, settings.abs_step)
+            value, h = schemes.hessian(calls, x, h, method == "3-point", limits)
+            found = Found(value, None, h)
+        if calls.eps == eps:
+            return found
+
+
+def _extrapolated_hessian(calls: Calls, x: np.ndarray, settings: Settings) -> Found:
+    """Second derivatives along the axes and the diagonals between two of them.
+
+    Along s_i e_i + s_j e_j the second derivative is s_i² H_ii + 2 s_i s_j H_ij + s_j² H_jj.
+    """
+    n, limits = len(x), settings.limits
+    scale = np.maximum(1.0, np.abs(x)).astype(np.float64)
+    if settings.abs_step is not None or settings.rel_step is not None:
+        scale = np.abs(steps.absolute(x, 1.0, settings.rel_step, settings.abs_step)) / calls.eps ** (1 / 6)
+    first, second = np.triu_indices(n, 1)
+    other = scale[second].copy()
+    room: Any = None
+    if limits is not None:  # the diagonal with more room
+        rooms = [room_along(x, first, second, scale, sign * other, limits) for sign in (1, -1)]
+        wider = [upper - lower for lower, upper in rooms]
+        other *= np.where(wider[1] > wider[0], -1.0, 1.0)
+        axes = room_along(x, np.arange(n), np.arange(n), scale, scale, limits)
+        diagonals = room_along(x, first, second, scale, other, limits)
+        room = tuple(np.concatenate(pair) for pair in zip(axes, diagonals, strict=True))
+    lines = Diagonals(calls, x, first, second, scale, other, limits)
+    found = _extrapolated(
+        lines, settings._replace(order=2, limits=room, rel_step=None, abs_step=None), settings.accuracy or 4, 0
+    )
+    (along_axes, along_both), (axis_error, both_error) = (
+        np.split(part[:, 0], [n]) for part in (found.value, found.error)
+    )
+    value, error = np.empty((n, n)), np.empty((n, n))
+    with np.errstate(all="ignore"):
+        value[np.arange(n), np.arange(n)] = along_axes / scale**2
+        error[np.arange(n), np.arange(n)] = axis_error / scale**2
+        divisor = 2 * scale[first] * other
+        value[first, second] = (along_both - along_axes[first] - along_axes[second]) / divisor
+        error[first, second] = (both_error + axis_error[first] + axis_error[second]) / np.abs(divisor)
+    value[second, first], error[second, first] = value[first, second], error[first, second]
+    status = np.array(found.status[:n])  # type: ignore[index]
+    for ends in (first, second):
+        np.maximum.at(status, ends, found.status[n:])  # type: ignore[index]
+    return Found(value, error, found.step[:n] * scale, status)
+
+
+def sparse_hessian(calls: Calls, x: np.ndarray, settings: Settings, sparsity: Any) -> Found:
+    """The Hessian as a sparse array, from values at points for each element of the structure."""
+    from . import sparsity as sparse
+
+    if settings.method not in ("2-point", "3-point"):
+        raise ValueError(f"method is {settings.method!r}, but sparsity is given\n  cure: method='2-point' or '3-point'")
+    _refuse_accuracy(settings)
+    if isinstance(sparsity, str):
+        raise ValueError(
+            f"sparsity is {sparsity!r}, but finding the structure from values takes as long as the Hessian itself\n"
+            "  cure: pass the structure, or the gradient as jac"
+        )
+    structure, _ = sparse.read_structure(sparsity, (x.size, x.size), symmetric=True)
+    f0 = float(calls.known()[0])
+    h, is_aside = _steps(calls, x, settings, side_of(settings.method, None), 2)
+    values = _within(calls, settings.limits)
+    matrix = sparse.hessian_by_values(values, x, h, settings.method, structure, f0=f0, one_sided=is_aside)
+    return Found(matrix, None, h, _column_statuses(matrix, h))
+
+
+def hessian_of_gradient(calls: Calls, x: np.ndarray, settings: Settings, sparsity: Any) -> Found:
+    """The Hessian by differences of a gradient, symmetric."""
+    if sparsity is None:
+        found = along(Coordinates(calls, x), settings)
+        value, error = ((part + part.T) / 2 if part is not None else None for part in (found.value, found.error))
+        return found._replace(value=value, error=error)
+    from . import sparsity as sparse
+
+    if settings.method == "adaptive":
+        raise ValueError("method is 'adaptive', but sparsity is given\n  cure: method='2-point', '3-point' or 'cs'")
+    _refuse_accuracy(settings)
+    values, limits = _within(calls, settings.limits), settings.limits
+    lower, upper = (-np.inf, np.inf) if limits is None else limits
+    if isinstance(sparsity, str) and sparsity == "auto":
+        structure, groups = sparse.detect(values, x, lower=lower, upper=upper).symmetric, None
+    else:
+        structure, groups = sparse.read_structure(sparsity, (x.size, x.size), symmetric=True)
+    if groups is None:
+        groups = sparse.symmetric_groups(structure)
+    g0 = calls.known()
+    h, is_aside = _steps(calls, x, settings, side_of(settings.method, None), 1)
+    matrix = sparse.hessian_by_groups(values, x, h, settings.method, structure, groups, g0=g0, one_sided=is_aside)
+    return Found(matrix, None, h, _column_statuses(matrix, h))
+
+
+# ---- results
+
+
+def difference(calls: Calls, found: Found, shape: tuple[int, ...], x: np.ndarray, is_transposed: bool) -> Difference:
+    """Everything known of a derivative of this shape."""
+
+    def shaped(rows: Any) -> Any:
+        if not isinstance(rows, np.ndarray):  # None, or sparse
+            return rows
+        rows = rows.T if is_transposed else rows
+        return np.ascontiguousarray(rows).reshape(shape).astype(x.dtype, copy=False)[()]
+
+    status = found.status
+    if status is None:
+        is_finite = np.isfinite(found.value).all(axis=1)
+        status = np.where(is_finite, FINE, np.where(found.step == 0, NO_ROOM, NOT_FINITE))
+    return Difference(
+        shaped(found.value),
+        shaped(found.error),
+        calls.nfev,
+        found.step.reshape(x.shape)[()],
+        status.reshape(x.shape)[()],
+    )
+
+
+def _column_statuses(matrix: Any, h: np.ndarray) -> np.ndarray:
+    is_bad = np.zeros(matrix.shape[1], bool)
+    is_bad[matrix.indices[~np.isfinite(matrix.data)]] = True
+    return np.where(is_bad, np.where(h == 0, NO_ROOM, NOT_FINITE), FINE)
