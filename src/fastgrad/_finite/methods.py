@@ -318,6 +318,7 @@ def _extrapolated_hessian(calls: Calls, x: np.ndarray, settings: Settings) -> Fo
 
 def sparse_hessian(calls: Calls, x: np.ndarray, settings: Settings, sparsity: Any) -> Found:
     """The Hessian as a sparse array, from values at points for each element of the structure."""
+    from . import pairs
     from . import sparsity as sparse
 
     if settings.method not in ("2-point", "3-point"):
@@ -332,7 +333,7 @@ def sparse_hessian(calls: Calls, x: np.ndarray, settings: Settings, sparsity: An
     f0 = float(calls.known()[0])
     h, is_aside = _steps(calls, x, settings, side_of(settings.method, None), 2)
     values = _within(calls, settings.limits)
-    matrix = sparse.hessian_by_values(values, x, h, settings.method, structure, f0=f0, one_sided=is_aside)
+    matrix = pairs.hessian_by_values(values, x, h, settings.method, structure, f0=f0, one_sided=is_aside)
     return Found(matrix, None, h, _column_statuses(matrix, h))
 
 
