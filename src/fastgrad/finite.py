@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import as_floats, is_integer
-from ._finite import methods, steps
+from ._arrays import FLOAT64, as_floats, is_integer
+from ._finite import methods, schemes, steps
 from ._finite.calls import Calls
 from ._finite.lines import Coordinates, Direction, Elements
 from ._finite.methods import Settings
@@ -22,6 +22,7 @@ from .errors import ShapeError
 __all__ = ["Difference", "derivative", "directional", "gradient", "hessian", "jacobian"]
 
 _UNBOUNDED = (-np.inf, np.inf)
+_MOST_PLAIN = 128  # components of a gradient whose points are all made at once
 
 
 def gradient(
@@ -109,8 +110,14 @@ def gradient(
     """
     x = as_floats(x0, "x0")
     limits = None if bounds is _UNBOUNDED else steps.box(bounds, x)
-    settings = Settings(method, kind, accuracy, 1, rel_step, abs_step, limits, noise)
     calls = Calls(fun, x, args, kwargs, vectorized, workers, trace, f0, is_scalar=True)
+    if (
+        limits is None and kind is None and accuracy is None and rel_step is None and abs_step is None and noise is None
+        and (method == "2-point" or method == "3-point") and not (full_output or vectorized)
+        and x.dtype is FLOAT64 and x.size <= _MOST_PLAIN
+    ):  # fmt: skip
+        return schemes.plain_gradient(calls, x.reshape(-1), method == "3-point").reshape(x.shape)
+    settings = Settings(method, kind, accuracy, 1, rel_step, abs_step, limits, noise)
     found = methods.along(Coordinates(calls, x.reshape(-1)), settings)
     if not full_output:
         return found.value.reshape(x.shape).astype(x.dtype, copy=False)

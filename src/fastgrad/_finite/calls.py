@@ -81,7 +81,9 @@ class Calls:
         self.f0: Any = None  # the value at x0, flat and in float64
         self.out_shape: Any = None
         self.dtype: Any = None  # of the value
-        self.eps = steps.epsilon(x0.dtype, x0.dtype)  # of the narrower of point and value
+        self.eps = (
+            steps.EPS if x0.dtype is FLOAT64 else steps.epsilon(x0.dtype, x0.dtype)
+        )  # of the narrower of point and value
         self._is_array = True  # values are arrays, which fun may write into again
         self._seconds = 0.0
         self._pointer: Pointer | None = None
@@ -118,10 +120,12 @@ class Calls:
             self.nfev += 1
             return self._pointer.values(self.x0.reshape(1, -1), 1)[0, 0]
         x = self.x0.copy() if self.x0.ndim else self.x0[()]
+        self.nfev += 1
+        if self._lanes is None:
+            return self.fun(x, *self.args, **self.kwargs)
         before = time.perf_counter()
         value = self.fun(x, *self.args, **self.kwargs)
         self._seconds = time.perf_counter() - before
-        self.nfev += 1
         return value
 
     def _start(self, value: Any) -> None:
@@ -130,7 +134,8 @@ class Calls:
         if self._is_scalar and first.size != 1:
             raise not_scalar(first.shape, getattr(self.fun, "__name__", "fun"))
         self.out_shape, self.dtype = first.shape, first.dtype
-        self.eps = steps.epsilon(self.x0.dtype, first.dtype)
+        if first.dtype is not FLOAT64 or self.x0.dtype is not FLOAT64:
+            self.eps = steps.epsilon(self.x0.dtype, first.dtype)
         self.f0 = first.reshape(-1)
         if self._is_array:
             self.f0 = self.f0.astype(FLOAT64)  # a copy

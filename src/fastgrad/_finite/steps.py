@@ -20,6 +20,8 @@ from ..stencils import exact_weights
 
 Offsets = tuple[int, ...]
 
+EPS = float(np.finfo(np.float64).eps)
+
 
 @functools.lru_cache(maxsize=64)
 def epsilon(dtype: np.dtype, value_dtype: np.dtype) -> float:
