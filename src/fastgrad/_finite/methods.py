@@ -12,7 +12,7 @@ import numpy as np
 
 from . import schemes, steps
 from .calls import Calls
-from .lines import Coordinates, Diagonals, Grouped, Limits, Moved, clipped, room_along
+from .lines import Coordinates, Diagonals, Grouped, Limits, Moved, room_along
 from .results import FINE, NO_ROOM, NOT_FINITE, Difference
 
 _ACCURACY = {"2-point": 1, "3-point": 2, "cs": 2, "adaptive": 4}
@@ -160,7 +160,7 @@ def sparse_jacobian(calls: Calls, x: np.ndarray, settings: Settings, sparsity: A
 
     side = side_of(settings.method, settings.kind)
     _refuse_accuracy(settings)
-    values, limits = _within(calls, settings.limits), settings.limits
+    values, limits = calls.values, settings.limits
     lower, upper = (-np.inf, np.inf) if limits is None else limits
     m = calls.known().size
     if isinstance(sparsity, str) and sparsity == "auto":
@@ -173,7 +173,7 @@ def sparse_jacobian(calls: Calls, x: np.ndarray, settings: Settings, sparsity: A
         return _sparse_extrapolated(calls, x, settings, structure, groups)
     h, is_aside = _steps(calls, x, settings, side, 1)
     matrix = sparse.jacobian_by_groups(
-        values, x, h, settings.method, structure, groups, f0=calls.f0, one_sided=is_aside
+        values, x, h, settings.method, structure, groups, f0=calls.f0, one_sided=is_aside, limits=limits
     )
     if settings.method == "cs":
         schemes.check_analytic(Coordinates(calls, x), matrix.T.tocsr(), limits)
@@ -221,13 +221,6 @@ def _refuse_accuracy(settings: Settings) -> None:
         raise ValueError(
             f"accuracy is {accuracy!r}, but method={method!r} has {_ACCURACY[method]} here\n  cure: leave it out"
         )
-
-
-def _within(calls: Calls, limits: Limits) -> Any:
-    """The values, at points that rounding has not carried over the bounds."""
-    if limits is None:
-        return calls.values
-    return lambda points: calls.values(points if points.dtype.kind == "c" else clipped(points, limits))
 
 
 def _steps(
@@ -332,8 +325,9 @@ def sparse_hessian(calls: Calls, x: np.ndarray, settings: Settings, sparsity: An
     structure, _ = sparse.read_structure(sparsity, (x.size, x.size), symmetric=True)
     f0 = float(calls.known()[0])
     h, is_aside = _steps(calls, x, settings, side_of(settings.method, None), 2)
-    values = _within(calls, settings.limits)
-    matrix = pairs.hessian_by_values(values, x, h, settings.method, structure, f0=f0, one_sided=is_aside)
+    matrix = pairs.hessian_by_values(
+        calls.values, x, h, settings.method, structure, f0=f0, one_sided=is_aside, limits=settings.limits
+    )
     return Found(matrix, None, h, _column_statuses(matrix, h))
 
 
@@ -348,7 +342,7 @@ def hessian_of_gradient(calls: Calls, x: np.ndarray, settings: Settings, sparsit
     if settings.method == "adaptive":
         raise ValueError("method is 'adaptive', but sparsity is given\n  cure: method='2-point', '3-point' or 'cs'")
     _refuse_accuracy(settings)
-    values, limits = _within(calls, settings.limits), settings.limits
+    values, limits = calls.values, settings.limits
     lower, upper = (-np.inf, np.inf) if limits is None else limits
     if isinstance(sparsity, str) and sparsity == "auto":
         structure, groups = sparse.detect(values, x, lower=lower, upper=upper).symmetric, None
@@ -358,7 +352,9 @@ def hessian_of_gradient(calls: Calls, x: np.ndarray, settings: Settings, sparsit
         groups = sparse.symmetric_groups(structure)
     g0 = calls.known()
     h, is_aside = _steps(calls, x, settings, side_of(settings.method, None), 1)
-    matrix = sparse.hessian_by_groups(values, x, h, settings.method, structure, groups, g0=g0, one_sided=is_aside)
+    matrix = sparse.hessian_by_groups(
+        values, x, h, settings.method, structure, groups, g0=g0, one_sided=is_aside, limits=limits
+    )
     return Found(matrix, None, h, _column_statuses(matrix, h))
 
 
