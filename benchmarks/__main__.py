@@ -14,7 +14,7 @@ import fastgrad as fg
 from . import machine, peers, report
 from .timing import Case, Outcome, measure
 
-SUITES = ("gradient", "descent", "fits", "dense")
+SUITES = ("gradient", "descent", "fits", "dense", "finite")
 PICTURES = ("crossover",)  # suites that are also drawn; they run when they are named
 
 

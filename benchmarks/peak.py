@@ -2,13 +2,10 @@
 
 import ctypes
 import functools
-import subprocess
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-from .peers import c_compiler, cores
+from .peers import compiled, cores
 from .timing import Side
 
 
@@ -27,13 +24,7 @@ def peak_side(flops: float) -> Side:
 
 @functools.cache
 def _library() -> Any:
-    compiler = c_compiler()
-    assert compiler is not None
-    with tempfile.TemporaryDirectory() as folder:
-        built = Path(folder) / "peak.so"
-        flags = ["-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC"]
-        subprocess.run([compiler, *flags, "-o", built, Path(__file__).with_name("peak.c")], check=True)
-        library = ctypes.CDLL(str(built))
+    library = compiled("peak.c", "-march=native", "-ffp-contract=fast")
     library.flops_of_a_round.restype = ctypes.c_int64
     library.run.argtypes = [ctypes.c_int64, ctypes.c_float, ctypes.c_float]
     library.run.restype = ctypes.c_float

@@ -1,12 +1,16 @@
 """Which peers are installed, and how each is asked for float64, equal threads and finished results."""
 
+import ctypes
 import importlib
 import importlib.metadata
 import importlib.util
 import os
 import shutil
+import subprocess
 import sysconfig
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -18,7 +22,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 BUILT_IN = ("python", "numpy")
-OPTIONAL = ("jax", "autograd", "casadi", "torch", "scipy", "sklearn")
+OPTIONAL = ("jax", "autograd", "casadi", "torch", "scipy", "sklearn", "numdifftools", "jacobi", "findiff")
 NAMES = (*BUILT_IN, "peak", *OPTIONAL)  # peak: of the machine, measured with a C compiler
 
 
@@ -35,6 +39,17 @@ def installed(name: str) -> bool:
 
 def c_compiler() -> str | None:
     return shutil.which((sysconfig.get_config_var("CC") or "cc").split()[0]) or shutil.which("cc")
+
+
+def compiled(source: str, *flags: str) -> ctypes.CDLL:
+    """A C file that lies beside this one, as a library."""
+    compiler = c_compiler()
+    assert compiler is not None
+    with tempfile.TemporaryDirectory() as folder:
+        built = Path(folder) / "library.so"
+        command = [compiler, "-O3", *flags, "-shared", "-fPIC", "-o", built, Path(__file__).with_name(source)]
+        subprocess.run(command, check=True)
+        return ctypes.CDLL(str(built))
 
 
 def version(name: str) -> str:

@@ -257,6 +257,48 @@ typedef struct {
 
 FG_CHECKED fg_status fg_iterate(const fg_iteration *iteration, fg_poll poll, void *poll_context, fg_error *error);
 
+/* ---- fields on grids ------------------------------------------------------------------------------------ */
+
+enum { FG_MAX_FIELD_DIMS = 64 };
+
+/* Points of an axis that follow one another and are made in one way: the sum over n_taps samples with weights. */
+typedef struct {
+    int64_t n_points, n_taps;
+    const int64_t *at;   /* tap t of point i is sample i + at[t], or with `fixed` sample at[t] */
+    const void *weights; /* of the field's dtype. With `by_point` point p of the span has weights[t * weight_row + p] */
+    int by_point, fixed; /* fixed only with by_point */
+    int64_t weight_row;
+} fg_span;
+
+/* An axis along which differences are taken; spans follow one another and cover it. A weight of 0 leaves a tap out. */
+typedef struct {
+    int axis;
+    int64_t n_spans;
+    const fg_span *spans;
+    double scale; /* of the sum over taps */
+} fg_axis;
+
+/* out = (accumulate ? out : 0) + sum over axes of scale * sum over taps: several axes in one pass over memory. The
+ * sum's order is that of the axes and of the taps; taps of a span in mirrored places t and n_taps - 1 - t whose weights
+ * have the same magnitude enter as a sum or a difference, before the others. Strides are in bytes: any for the field,
+ * for the result those of separate elements that do not overlap the field. */
+typedef struct {
+    fg_dtype dtype; /* FG_FLOAT64 or FG_FLOAT32 */
+    int n_dims;
+    const int64_t *shape;
+    const void *in;
+    const int64_t *in_strides;
+    void *out;
+    const int64_t *out_strides;
+    int n_axes;
+    const fg_axis *axes;
+    int accumulate;
+} fg_field;
+
+/* Refused: an axis that is not there or given twice, spans that do not cover theirs, a tap outside it. FG_CANCELLED
+ * leaves part of the result written. */
+FG_CHECKED fg_status fg_stencil(const fg_field *field, fg_poll poll, void *poll_context, fg_error *error);
+
 /* ---- training ------------------------------------------------------------------------------------------- */
 
 /* Kinds of data that rows are read from; noise has no data: random numbers of [0, 1), new ones in every step. */

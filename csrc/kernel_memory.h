@@ -16,7 +16,7 @@ FG_INLINE M TYPED(first)(int64_t n) {
     return index < (M){0} + (__typeof__(index[0]))n;
 }
 
-/* the first n elements, 0 < n < N; the rest are zero (load) or untouched (store) */
+/* the first n elements, 0 < n <= N; the rest are zero (load) or untouched (store) */
 FG_INLINE V TYPED(load_some)(const T *p, int64_t n) {
 #if defined(__AVX512F__)
     __mmask16 mask = (__mmask16)((1u << n) - 1);
@@ -27,7 +27,7 @@ FG_INLINE V TYPED(load_some)(const T *p, int64_t n) {
                           : (V)_mm256_maskload_ps((const float *)p, (__m256i)m);
 #else
     V v = {0};
-    for (int i = 0; i < N - 1; i++)
+    for (int i = 0; i < N; i++)
         if (i < n)
             v[i] = p[i];
     return v;
@@ -48,7 +48,7 @@ FG_INLINE void TYPED(store_some)(T *p, V v, int64_t n) {
     else
         _mm256_maskstore_ps((float *)p, (__m256i)m, (__m256)v);
 #else
-    for (int i = 0; i < N - 1; i++)
+    for (int i = 0; i < N; i++)
         if (i < n)
             p[i] = v[i];
 #endif

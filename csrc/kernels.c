@@ -43,6 +43,7 @@
 #include "kernel_linalg.h"
 #include "kernel_step.h"
 #include "kernel_data.h"
+#include "kernel_stencil.h"
 #undef T
 #undef V
 #undef M
@@ -66,6 +67,7 @@
 #include "kernel_linalg.h"
 #include "kernel_step.h"
 #include "kernel_data.h"
+#include "kernel_stencil.h"
 #undef TYPED
 
 #define BOTH(name) {name##_f64, name##_f32}
@@ -103,6 +105,7 @@ const fg_kernels PASTE(fg_kernels_, FG_ISA) = {
     .change = BOTH(change),
     .largest = BOTH(largest),
     .project = BOTH(project),
+    .stencil = BOTH(stencil),
     .step =
         {
 #define UPDATE(name, states, settings, running, coefficients, statement) BOTH(step_##name),

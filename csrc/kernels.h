@@ -125,6 +125,31 @@ typedef void (*fg_noise_kernel)(uint64_t key, int64_t first, int64_t n, int64_t 
 /* Adds the derivative of l1 |x| + l2 x^2 / 2 to n elements of a gradient; returns their sum. */
 typedef double (*fg_penalise_kernel)(int64_t n, double l1, double l2, const void *x, void *gradient);
 
+/* Taps of a point: bytes from it to the samples, and weights. First differences a - b and sums a + b that have a weight
+ * together, then samples alone. */
+typedef struct {
+    int64_t n_differences, n_sums, n_alone;
+    const int64_t *at;
+    const void
+        *weights; /* of all points; with `by_point` tap t of the call's point i has weights[t * weight_row + i] */
+    int by_point; /* then all taps are alone, and a weight of 0 leaves one out */
+    int fixed;    /* with `by_point`: all points have the samples of the call's first one */
+    int64_t weight_row;
+    double scale; /* of the sum over these taps */
+} fg_taps;
+
+/* out[r, i] = (accumulate ? out[r, i] : 0) + sum over groups of scale * sum over taps, for r < n_rows, i < width; both
+ * contiguous along i. Groups and taps are added one by one. Nothing is read but taps. */
+typedef struct {
+    int64_t n_rows, width;
+    int64_t in_row, out_row; /* bytes from row to row */
+    int n_groups;
+    const fg_taps *groups;
+    int accumulate;
+    int away; /* past the caches */
+} fg_stencil_points;
+typedef void (*fg_stencil_kernel)(const fg_stencil_points *points, const void *in, void *out);
+
 typedef struct {
     const char *name;
     fg_rows_kernel rows[FG_N_OPS][FG_N_FLOATS]; /* NULL where the operation is not elementwise */
@@ -143,6 +168,7 @@ typedef struct {
     fg_change_kernel change[FG_N_FLOATS];
     fg_largest_kernel largest[FG_N_FLOATS];
     fg_project_kernel project[FG_N_FLOATS];
+    fg_stencil_kernel stencil[FG_N_FLOATS];
     fg_step_kernel step[FG_N_UPDATES][FG_N_FLOATS];
     fg_prepare_kernel prepare[FG_N_UPDATES][FG_N_FLOATS];
 } fg_kernels;

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "src" / "fastgrad"
 C_FILES = sorted([*CORE.glob("*.[ch]"), *CORE.glob("*.def")])
 
 KERNELS = ["kernels", "vec", "elementary", "inverse", "division", "special"] + [
-    f"kernel_{part}" for part in ("memory", "rows", "fold", "gemm", "along", "linalg", "step", "data")
+    f"kernel_{part}" for part in ("memory", "rows", "fold", "gemm", "along", "linalg", "step", "data", "stencil")
 ]
 
 # Every file includes headers of its own floor's part or of lower floors only.
@@ -25,7 +25,7 @@ C_FLOORS = [
     ["status", "alloc", "random"],
     ["pool", "program", "verify"],
     [*KERNELS, "cpu"],
-    ["plan", "across", "loop", "groups", "tiles"],
+    ["plan", "across", "loop", "groups", "tiles", "grid"],
     ["machine", "points", "colour"],
     ["descent", "iterate", "pass"],
     ["train"],
@@ -53,7 +53,7 @@ FLOORS = [
     ["errors", "_core", "_statuses"],
     ["_arrays", "_machine", "_progress"],
     ["schedules", "stencils"],
-    ["methods"],
+    ["methods", "_grid"],
     ["_compiler"],
     ["transform"],
     ["_finite"],

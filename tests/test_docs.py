@@ -48,10 +48,14 @@ def test_the_readme_runs(capsys):
     assert "converged" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("page", ["functions.md", "descent.md", "fitting.md", "networks.md", "training.md"])
+@pytest.mark.parametrize(
+    "page", ["functions.md", "descent.md", "fitting.md", "networks.md", "training.md", "finite.md"]
+)
 def test_the_examples_of_the_pages_print_what_they_say(page, capsys):
-    if page == "descent.md":
+    if page in ("descent.md", "finite.md"):
         pytest.importorskip("scipy")
+    if page == "finite.md":
+        pytest.importorskip("matplotlib").use("Agg")
     if page == "networks.md":
         pytest.importorskip("sklearn")
         pytest.importorskip("matplotlib").use("Agg")

@@ -91,6 +91,16 @@ def test_windows_are_centred_as_far_as_the_ends_allow(sign):
         np.testing.assert_array_equal(found[i], weights(coords[start : start + 3] - coords[i]))
 
 
+def test_windows_of_an_even_width_are_mirror_images():
+    coords = np.array([0.0, 1, 3, 4, 8, 9, 11])
+    first, found = windows(coords, 4, 2)
+    mirrored_first, mirrored = windows(-coords[::-1], 4, 2)
+    assert first.tolist() == [0, 0, 0, 1, 3, 3, 3]
+    away = [0, 1, 2, 4, 5, 6]  # the middle has two nearest ends
+    assert (mirrored_first == 3 - first[::-1])[away].all()
+    np.testing.assert_allclose(mirrored[away], found[::-1, ::-1][away])
+
+
 def test_integers_of_numpy_are_integers_and_the_result_is_the_callers():
     assert weights(np.array([-1, 0, 1])) == weights((-1, 0, 1)) == weights([np.int8(-1), 0, 1])
     weights([-1, 0, 1])[0] = 7

@@ -114,6 +114,30 @@ cdef extern from "fastgrad.h" nogil:
         int64_t *runs
     fg_status fg_iterate(const fg_iteration *iteration, fg_poll poll, void *poll_context, fg_error *error)
 
+    ctypedef struct fg_span:
+        int64_t n_points, n_taps
+        const int64_t *at
+        const void *weights
+        int by_point, fixed
+        int64_t weight_row
+    ctypedef struct fg_axis:
+        int axis
+        int64_t n_spans
+        const fg_span *spans
+        double scale
+    ctypedef struct fg_field:
+        fg_dtype dtype
+        int n_dims
+        const int64_t *shape
+        const void *in_ "in"
+        const int64_t *in_strides
+        void *out
+        const int64_t *out_strides
+        int n_axes
+        const fg_axis *axes
+        int accumulate
+    fg_status fg_stencil(const fg_field *field, fg_poll poll, void *poll_context, fg_error *error)
+
     ctypedef enum fg_data:
         FG_DATA_FLOAT64
         FG_DATA_FLOAT32

@@ -185,3 +185,31 @@ class Runner:
 class Function:
     def remember(self, runner: Runner) -> None: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+class Stencil:
+    n: int
+    dtype: np.dtype
+    def __init__(
+        self,
+        n: int,
+        dtype: np.dtype,
+        weights: Any,
+        *,
+        offsets: Sequence[int] | np.ndarray | None = None,
+        start: Any = None,
+        end: Any = None,
+        periodic: bool = False,
+        first: Sequence[int] | np.ndarray | None = None,
+    ) -> None: ...
+
+def stencil(
+    f: np.ndarray, out: np.ndarray, axis: int, table: Stencil, scale: float = 1.0, accumulate: bool = False
+) -> None: ...
+def stencils(
+    f: np.ndarray,
+    out: np.ndarray,
+    axes: Sequence[int],
+    tables: Sequence[Stencil],
+    scales: Sequence[float] | None = None,
+    accumulate: bool = False,
+) -> None: ...

@@ -453,5 +453,6 @@ cdef class _States:
 
 
 include "_training.pxi"
+include "_grid.pxi"
 include "_points.pxi"
 include "_calls.pxi"

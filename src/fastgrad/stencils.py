@@ -134,10 +134,11 @@ def windows(coords: np.ndarray, width: int, derivative: int) -> tuple[np.ndarray
     """Stencils of the derivative at each of the increasing or decreasing `coords`, from `width` neighbouring samples.
 
     Returns the first sample of each stencil, shape (n,), and the weights, shape (n, width). A point is in the middle of
-    its samples, as far as the ends allow.
+    its samples as far as the ends allow, and of an even number there is one more on the side of the nearer end.
     """
     n = len(coords)
-    first = np.clip(np.arange(n) - width // 2, 0, n - width)
+    points = np.arange(n)
+    first = np.clip(points - np.where(2 * points < n, width // 2, (width - 1) // 2), 0, n - width)
     nodes = coords[first[:, None] + np.arange(width)]
     return first, weights_at(nodes - coords[:, None], derivative)
 

@@ -202,6 +202,24 @@ static fg_status total(void) {
                     (void *[]){sums, sums + 1, sums + 1 + WIDTH * WIDTH}, NULL, NULL, NULL);
 }
 
+static double field[BATCH * SIZE];
+static fg_status difference(void) {
+    static const double weights[] = {-1, 1}, samples[SIZE];
+    const int64_t shape[] = {BATCH, SIZE}, in_strides[] = {0, 8}, out_strides[] = {SIZE * 8, 8}, at[] = {0, 1};
+    const fg_span spans[] = {{.n_points = SIZE - 1, .n_taps = 2, .at = at, .weights = weights}, {.n_points = 1}};
+    const fg_axis axis = {.axis = 1, .n_spans = 2, .spans = spans, .scale = 1};
+    const fg_field f = {.dtype = FG_FLOAT64,
+                        .n_dims = 2,
+                        .shape = shape,
+                        .in = samples,
+                        .in_strides = in_strides,
+                        .out = field,
+                        .out_strides = out_strides,
+                        .n_axes = 1,
+                        .axes = &axis};
+    return fg_stencil(&f, NULL, NULL, NULL);
+}
+
 static void without_threads_the_result_is_the_same(void) {
     double *expected = exactly(BATCH * 5, FG_FLOAT64);
     CHECK(fg_set_num_threads(1, NULL) == FG_OK && descend() == FG_OK);
@@ -242,6 +260,7 @@ int main(void) {
         CHECK(fg_set_num_threads(threads, NULL) == FG_OK);
         survives_every_failure("train", train, parameters, 2 * N_PARAMETERS);
         survives_every_failure("total", total, sums, 1 + N_PARAMETERS);
+        survives_every_failure("differences of a field", difference, field, BATCH * SIZE);
     }
     fg_program_destroy(program);
 

@@ -1,0 +1,1 @@
+"""How derivatives of sampled fields are read, planned and run."""
