@@ -1,16 +1,6 @@
 import numpy as np
 
-from fastgrad._finite import results, richardson
-
-
-def test_the_statuses_are_those_of_extrapolation():
-    assert (results.FINE, results.INACCURATE, results.NOT_FINITE, results.NO_ROOM) == (
-        richardson.CONVERGED,
-        richardson.INACCURATE,
-        richardson.NOT_FINITE,
-        richardson.STEP_LIMIT,
-    )
-    assert set(results.MESSAGES) == set(richardson.MESSAGES)
+from fastgrad._finite import results
 
 
 def test_the_message_is_about_the_worst_component():

@@ -10,12 +10,8 @@ import pytest
 
 import fastgrad as fg
 from fastgrad._finite import richardson
+from fastgrad._finite.results import FINE, INACCURATE, MESSAGES, NO_ROOM, NOT_FINITE
 from fastgrad._finite.richardson import (
-    CONVERGED,
-    INACCURATE,
-    MESSAGES,
-    NOT_FINITE,
-    STEP_LIMIT,
     adaptive,
     adaptive_derivative,
     first_steps,
@@ -166,9 +162,9 @@ def test_estimates_cover_the_errors_of_higher_derivatives(derivative, accuracy, 
     share, ratio = share_and_ratio(errors, estimates)
     assert share >= 0.95
     assert 1 < ratio < 100
-    assert np.isin(statuses, [CONVERGED, INACCURATE]).all()
+    assert np.isin(statuses, [FINE, INACCURATE]).all()
     if derivative <= 5:
-        assert np.mean(np.array(statuses) == CONVERGED) > 0.95
+        assert np.mean(np.array(statuses) == FINE) > 0.95
 
 
 def test_the_smallest_estimate_is_looked_for_with_no_tolerance():
@@ -203,7 +199,7 @@ def test_calls_are_few_and_a_level_is_one_of_them():
     found, error, step, status = adaptive(values, x)
     assert [len(points) for points in values.calls] == [41]
     assert np.all(abs(found[:, 0] - fg.grad(rosenbrock)(x)) <= error[:, 0])
-    assert (status == CONVERGED).all()
+    assert (status == FINE).all()
     assert step.shape == (10,)
 
 
@@ -276,7 +272,7 @@ def test_nan_stays_in_its_component():
     found, error, _, status = adaptive(
         Recorded(lambda x: x[0] ** 2 + x[2] + (np.nan if x[1] != 2 else 0)), np.array([1.0, 2.0, 3.0])
     )
-    np.testing.assert_array_equal(status, [CONVERGED, NOT_FINITE, CONVERGED])
+    np.testing.assert_array_equal(status, [FINE, NOT_FINITE, FINE])
     np.testing.assert_allclose(found[:, 0], [2, np.nan, 1], rtol=1e-11)
     np.testing.assert_array_equal(np.isinf(error[:, 0]), [False, True, False])
 
@@ -300,19 +296,19 @@ def test_at_the_edge_of_its_domain_a_function_has_a_derivative_from_inside():
     assert found[0, 0] == pytest.approx(1.0, abs=1e-6)
     assert step[0] > 0
     _, _, _, status = adaptive(Recorded(lambda x: np.sqrt(x[0])), np.array([0.0]))
-    assert status[0] != CONVERGED
+    assert status[0] != FINE
 
 
 def test_constants_are_zero_at_once():
     values = Recorded(lambda x: 5.0 + x[0])
     found, _, _, status = adaptive(values, np.array([1.0, 2.0]))
     np.testing.assert_array_equal(found[1], [0])
-    assert (status == CONVERGED).all()
+    assert (status == FINE).all()
     assert len(values.calls) == 1
 
 
 def test_every_status_has_a_message():
-    assert sorted(MESSAGES) == [CONVERGED, INACCURATE, NOT_FINITE, STEP_LIMIT]
+    assert sorted(MESSAGES) == [FINE, INACCURATE, NOT_FINITE, NO_ROOM]
 
 
 def test_no_components_and_no_outputs():
@@ -338,19 +334,19 @@ def test_bounds_are_never_left(order):
     found, error, step, status = adaptive(values, x, lower=lower, upper=upper, order=order)
     assert np.all((values.points >= lower) & (values.points <= upper))
     assert np.mean(abs(found[:, 0] - np.cos(x)) <= error[:, 0]) >= 0.95
-    assert np.isin(status, [CONVERGED, INACCURATE, STEP_LIMIT]).all()
+    assert np.isin(status, [FINE, INACCURATE, NO_ROOM]).all()
     assert (step[(x == upper) & np.isfinite(lower)] < 0).all()
 
 
 def test_a_scalar_bound_and_no_room():
     found, _, step, status = adaptive(Recorded(lambda x: np.exp(x).sum()), np.array([0.0, 1.0]), lower=0.0, upper=2.0)
     np.testing.assert_allclose(found[:, 0], np.exp([0, 1]), rtol=1e-9)
-    assert (status == CONVERGED).all()
+    assert (status == FINE).all()
     found, _, step, status = adaptive(
         Recorded(lambda x: np.exp(x).sum()), np.array([0.5, 1.0]), lower=np.array([0.5, 0]), upper=np.array([0.5, 2])
     )
     assert np.isnan(found[0, 0])
-    np.testing.assert_array_equal(status, [STEP_LIMIT, CONVERGED])
+    np.testing.assert_array_equal(status, [NO_ROOM, FINE])
     assert step[0] == 0
 
 
@@ -381,7 +377,7 @@ def test_float32_has_its_own_eps():
         assert np.all(abs(found[:, 0] - 3 * x**2) <= error[:, 0])
         assert 1e-8 < error.max() < 1e-2
         assert step.min() > 1e-3
-        assert (status == CONVERGED).all()
+        assert (status == FINE).all()
 
 
 @pytest.mark.parametrize("noise", [1e-10, 1e-6, 1e-3])
@@ -408,7 +404,7 @@ def test_outputs_share_steps_and_keep_their_own_errors():
     exact = np.array([[1e3 * np.cos(500), x[1], 0], [0, x[0], 0]])
     assert found.shape == error.shape == (2, 3)
     assert np.all(abs(found - exact) <= error)
-    assert np.isin(status, [CONVERGED, INACCURATE]).all()
+    assert np.isin(status, [FINE, INACCURATE]).all()
     assert error[0, 0] < 1e-9 * abs(exact[0, 0])
     assert error[0, 1] < 1e-10
 
@@ -423,7 +419,7 @@ def test_derivatives_of_many_numbers_at_once():
 
     found, error, _, status = adaptive_derivative(values, x, order=2)
     assert np.mean(abs(found[:, 0] + np.sin(x)) <= error[:, 0]) > 0.95
-    assert np.mean(status == CONVERGED) > 0.95  # near a zero of the derivative, its relative error is what it is
+    assert np.mean(status == FINE) > 0.95  # near a zero of the derivative, its relative error is what it is
     assert calls[0] == (5, 100)
     given = adaptive_derivative(values, x, order=2, value=np.sin(x))
     np.testing.assert_array_equal(given[0], found)

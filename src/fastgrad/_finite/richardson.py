@@ -32,13 +32,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-CONVERGED, INACCURATE, NOT_FINITE, STEP_LIMIT = range(4)
-MESSAGES = {
-    CONVERGED: "The estimated error is within the tolerance.",
-    INACCURATE: "The estimated error is larger than the tolerance, and no step makes it smaller.",
-    NOT_FINITE: "The function is not finite around the point, with any step.",
-    STEP_LIMIT: "The estimated error is larger than the tolerance, and bounds or the size of x limit the step.",
-}
+from .results import FINE, INACCURATE, NO_ROOM, NOT_FINITE
 
 _MARGIN = 2.0  # for a sequence of terms that goes on a little faster than its rate
 _LEVELS = 16  # at most
@@ -168,7 +162,7 @@ def adaptive(
         The one of the last accepted estimate, (n,), negative where all points lie below x; for several outputs the
         one of the output that was hardest.
     status : ndarray
-        (n,), keys of `MESSAGES`.
+        (n,), keys of `results.MESSAGES`.
 
     Examples
     --------
@@ -485,7 +479,7 @@ class _Search:
             going = unsolved.any(axis=1) & (idle_levels[rows] < _IDLE)
             limited = (np.abs(placed) < wanted) | (factor * h > most[rows]) | (factor * h < least[rows])
             stuck = (2 * small[rows] > large[rows] / 2) | (np.abs(placed) == h)
-            status[rows[going & stuck & limited]] = STEP_LIMIT
+            status[rows[going & stuck & limited]] = NO_ROOM
             going &= ~stuck
             if not going.any():
                 break
@@ -493,9 +487,9 @@ class _Search:
             level = self.level(rows, placed[going], None if sided is None else sided[going])
         # zero, as far as the values can tell
         zero = (np.abs(found) <= error) & (error <= self.rtol * np.abs(value) / size[:, None] ** self.derivative)
-        status[(settled | zero).all(axis=1)] = CONVERGED
+        status[(settled | zero).all(axis=1)] = FINE
         status[~np.isfinite(found).all(axis=1)] = NOT_FINITE
-        status[step == 0] = STEP_LIMIT
+        status[step == 0] = NO_ROOM
         return found, error, step, status
 
     def leave_edge(self, rows: np.ndarray, around: np.ndarray) -> np.ndarray:
