@@ -28,8 +28,8 @@ static int is_little(const fg_program *p, int64_t n_blocks, int64_t n_rows) {
  * What they are depends on the program and the minibatch alone. */
 static void cut_rows(fg_pass *pass, int64_t batch) {
     enum { UNIT = 32, FEW = 16, SHORT = 64, MOST_BLOCKS = 16, NEAR_BYTES = 1 << 20, BLOCK_BYTES = 8 << 20 };
-    const double for_one = 60000,
-                 a_round = 1e8; /* nanoseconds: of the rows of one worker; until a call can be cancelled */
+    const double for_one = 60000; /* nanoseconds of rows that are not worth a second worker */
+    const double a_round = 1e8;   /* after so many a call may be cancelled */
     const fg_program *p = pass->program;
     int64_t bytes = p->lane_bytes + 1, leaves = 0;
     for (int64_t i = 0; i < p->n_inputs; i++) {

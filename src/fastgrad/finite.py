@@ -22,6 +22,7 @@ from .errors import ShapeError
 __all__ = ["Difference", "derivative", "directional", "gradient", "hessian", "jacobian"]
 
 _UNBOUNDED = (-np.inf, np.inf)
+_MOST_ORDER = 10
 _MOST_PLAIN = 128  # components of a gradient whose points are all made at once
 
 
@@ -250,8 +251,7 @@ def derivative(
     >>> fg.finite.derivative(np.exp, [0.0, 1.0], order=4, accuracy=6).round(4)
     array([1.    , 2.7183])
     """
-    if not is_integer(order) or not 1 <= order <= 10:
-        raise ValueError(f"order is {order!r}\n  cure: pass an integer from 1 to 10")
+    order = _order_of(order)
     x = as_floats(x0, "x0")
     numbers = x.reshape(-1)
     if f0 is not None and x.size != 1:
@@ -259,7 +259,7 @@ def derivative(
     if not x.size:
         raise ValueError("x0 is empty\n  cure: pass at least one number")
     limits = None if bounds is _UNBOUNDED else steps.box(bounds, x)
-    settings = Settings(method, kind, accuracy, int(order), rel_step, abs_step, limits, noise)
+    settings = Settings(method, kind, accuracy, order, rel_step, abs_step, limits, noise)
     calls = Calls(fun, numbers[:1].reshape(()), args, kwargs, vectorized, workers, trace, f0)
     found = methods.along(Elements(calls, numbers), settings)
     shape = x.shape + calls.out_shape
@@ -317,8 +317,7 @@ def directional(
     >>> float(fg.finite.directional(lambda x: x[0] * x[1], [2.0, 3.0], [1.0, 1.0]).round(9))
     5.0
     """
-    if not is_integer(order) or not 1 <= order <= 10:
-        raise ValueError(f"order is {order!r}\n  cure: pass an integer from 1 to 10")
+    order = _order_of(order)
     x = as_floats(x0, "x0")
     v = np.asarray(as_floats(direction, "direction"), np.float64)
     if v.shape != x.shape:
@@ -337,7 +336,7 @@ def directional(
     scale = float(np.abs(flat[v != 0]).max(initial=1.0)) / length
     line = Direction(calls, flat, scale * v, limits)
     step = abs_step / scale if abs_step is not None else rel_step
-    settings = Settings(method, kind, accuracy, int(order), None, step, line.room, noise)
+    settings = Settings(method, kind, accuracy, order, None, step, line.room, noise)
     value, error, taken, status = methods.along(line, settings)
     # as derivatives by the t of the caller
     rows = value / scale**order, None if error is None else error / scale**order
@@ -424,3 +423,9 @@ def hessian(
     if full_output:
         return methods.difference(calls, found, x.shape + x.shape, x, is_transposed=False)
     return found.value if sparsity is not None else found.value.reshape(x.shape + x.shape).astype(x.dtype, copy=False)
+
+
+def _order_of(order: Any) -> int:
+    if not is_integer(order) or not 1 <= order <= _MOST_ORDER:
+        raise ValueError(f"order is {order!r}\n  cure: pass an integer from 1 to {_MOST_ORDER}")
+    return int(order)

@@ -6,25 +6,30 @@ where one component moves.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from ..stencils import exact_weights
 from . import sparsity
 from .sparsity import Structure, Values, across, within
 
 _CENTRAL, _ASIDE, _FORWARD = range(3)  # how a component moves
 _PLACES = (0.0, 1.0, -1.0, 2.0, 1 / 2, 2 / 3, 4 / 3)  # where to, in steps
-# weights of places
-_FIRST: dict[int, dict[float, float]] = {
-    _CENTRAL: {-1: -1 / 2, 1: 1 / 2},
-    _ASIDE: {0: -3 / 2, 1: 2, 2: -1 / 2},
-    _FORWARD: {0: -1, 1: 1},
-}
-_SECOND: dict[int, dict[float, float]] = {
-    _CENTRAL: {-1: 1, 0: -2, 1: 1},
-    _ASIDE: {0: 9 / 2, 2 / 3: -45 / 4, 4 / 3: 9, 2: -9 / 4},
-    _FORWARD: {0: 4, 1 / 2: -8, 1: 4},
+
+
+def _weights(derivative: int, *places: Fraction | int) -> dict[float, float]:
+    """Weights of places, those of zero left out."""
+    exact = exact_weights(tuple(map(Fraction, places)), derivative)
+    return {float(place): float(weight) for place, weight in zip(places, exact, strict=True) if weight}
+
+
+_FIRST = {_CENTRAL: _weights(1, -1, 0, 1), _ASIDE: _weights(1, 0, 1, 2), _FORWARD: _weights(1, 0, 1)}
+_SECOND = {
+    _CENTRAL: _weights(2, -1, 0, 1),
+    _ASIDE: _weights(2, 0, Fraction(2, 3), Fraction(4, 3), 2),
+    _FORWARD: _weights(2, 0, Fraction(1, 2), 1),
 }
 # of two components: a product of first derivatives, or for central ones half as many new points
 _MIXED = {
