@@ -418,4 +418,57 @@ FG_CHECKED fg_status fg_group_columns(const fg_pattern *rows, const fg_pattern *
 FG_CHECKED fg_status fg_group_symmetric(const fg_pattern *pattern, const int64_t *order, int64_t *group,
                                         int64_t *scratch, fg_poll poll, void *poll_context, fg_error *error);
 
+/* Where values around a point are taken, and what is made of them: a derivative's Taylor term, and how good it is. */
+enum { FG_MOST_PAIRS = 8 };
+typedef struct {
+    int32_t n_nodes;
+    const double
+        *weights; /* (n_nodes + 1, n_nodes): of the derivative's term, extrapolated, then of terms 1 .. n_nodes */
+    const double *noise;  /* (n_nodes + 1,): how much these weights magnify independent errors of the values */
+    const double *within; /* (n_nodes,): what the terms 1 .. n_nodes of a function wrongly add to the first */
+    const double *beyond; /* (2,): what the next two add, with a margin */
+} fg_extrapolant;
+
+/* What is known of a value that all rows share. */
+typedef struct {
+    double condition;  /* what an error of the point by 1 ulp does to it, in eps */
+    double asked;      /* the error that is small against all rows together */
+    int32_t digits;    /* binary ones of the longest value */
+    int32_t is_single; /* values are of single precision, whatever they are stored in */
+} fg_column;
+
+/* Derivatives of n_columns values by n rows. Of a shared function every row moves one component of one point, so that
+ * what rounds its value rounds all of them; otherwise every row is a point of its own. */
+typedef struct {
+    fg_extrapolant central, sided;
+    int32_t derivative, order; /* of the error, as a power of the step */
+    int is_shared;
+    int64_t n, n_columns;
+    const double *far;   /* (n,): from zero, each row's number */
+    const double *value; /* at the point, (n_columns,), or at each of them, (n, n_columns) */
+    const double *noise; /* (n_columns,) or NULL: standard deviation of the values */
+    /* of a shared function, kept from level to level, zero at first: */
+    double *slope;     /* (n, n_columns) */
+    double *scale;     /* (n,): of the errors that are asked for */
+    fg_column *column; /* (n_columns,) */
+} fg_extrapolation;
+
+/* One step for each of some rows, and what comes of it. */
+typedef struct {
+    int64_t n_rows;
+    const int64_t *rows;     /* (n_rows,), or NULL for all, as the first time */
+    const uint8_t *is_sided; /* (n_rows,), or NULL */
+    const double *step;      /* (n_rows,) */
+    const double *around;    /* (n_nodes, n_rows, n_columns): values */
+    double eps, rtol;        /* rounding of the values, and the error that will do */
+    double *found, *error;   /* (n_rows, n_columns), as what follows */
+    double *balance;         /* of rounding to truncation: 1 with the best step */
+    uint8_t *is_fine;        /* the error will do */
+} fg_level;
+
+/* Derivatives and their errors. `eps` becomes the rounding of the values: coarser than was said, where all of them show
+ * it. */
+FG_CHECKED fg_status fg_extrapolate(const fg_extrapolation *extrapolation, const fg_level *level, double *eps,
+                                    fg_error *error);
+
 #endif

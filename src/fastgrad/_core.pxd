@@ -1,5 +1,5 @@
 # Mirrors csrc/fastgrad.h: what the module uses of it.
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 cdef extern from "fastgrad.h" nogil:
     ctypedef enum fg_status:
@@ -214,3 +214,35 @@ cdef extern from "fastgrad.h" nogil:
                                int64_t *scratch, fg_poll poll, void *poll_context, fg_error *error)
     fg_status fg_group_symmetric(const fg_pattern *pattern, const int64_t *order, int64_t *group, int64_t *scratch,
                                  fg_poll poll, void *poll_context, fg_error *error)
+
+    ctypedef struct fg_extrapolant:
+        int32_t n_nodes
+        const double *weights
+        const double *noise
+        const double *within
+        const double *beyond
+    ctypedef struct fg_column:
+        pass
+    ctypedef struct fg_extrapolation:
+        fg_extrapolant central, sided
+        int32_t derivative, order
+        int is_shared
+        int64_t n, n_columns
+        const double *far
+        const double *value
+        const double *noise
+        double *slope
+        double *scale
+        fg_column *column
+    ctypedef struct fg_level:
+        int64_t n_rows
+        const int64_t *rows
+        const uint8_t *is_sided
+        const double *step
+        const double *around
+        double eps, rtol
+        double *found
+        double *error
+        double *balance
+        uint8_t *is_fine
+    fg_status fg_extrapolate(const fg_extrapolation *extrapolation, const fg_level *level, double *eps, fg_error *error)

@@ -8,7 +8,7 @@ arguments are arrays like the last ones, and otherwise asks its Python half what
 
 cimport numpy as np
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from fastgrad._core cimport *
@@ -23,6 +23,7 @@ cdef extern from "numpy/arrayobject.h":
 cdef np.dtype _FLOAT64 = np.dtype(np.float64)
 cdef np.dtype _FLOAT32 = np.dtype(np.float32)
 cdef np.dtype _INT64 = np.dtype(np.int64)
+cdef np.dtype _BOOL = np.dtype(np.bool_)
 cdef tuple _KINDS = ("elementwise", "reduction", "structural", "generalised")
 
 
@@ -455,4 +456,5 @@ cdef class _States:
 include "_training.pxi"
 include "_grid.pxi"
 include "_points.pxi"
+include "_extrapolation.pxi"
 include "_calls.pxi"

@@ -69,7 +69,7 @@ def test_terms_of_polynomials_are_exact(derivative, order, sided):
         expected = np.zeros(len(terms))
         expected[degree] = 1
         expected[0] = degree == derivative
-        wrong = scheme.within[degree - 1, 0, 0]
+        wrong = scheme.within[degree - 1]
         np.testing.assert_allclose(abs(terms[0] - expected[0]), wrong, rtol=0, atol=1e-14 * size[0])
         assert wrong == 0 or degree >= derivative + order - (sided and derivative % 2 == 0)
         assert np.all(np.abs(terms[1:] - expected[1:]) <= 1e-14 * size[1:])

@@ -133,10 +133,10 @@ def _extrapolated(lines: Any, settings: Settings, accuracy: int, side: int | Non
     elif side == -1:
         upper = t.copy()
     noise = None if settings.noise is None else steps.noise_of(settings.noise)
-    known = calls.f0.astype(calls.dtype) if calls.f0 is not None and lines.is_one_point else None
+    known = calls.f0 if lines.is_one_point else None
     if isinstance(lines, (Coordinates, Grouped)):
         found = richardson.adaptive(
-            lines.t_values, t, first, lower=lower, upper=upper, order=accuracy, noise=noise, value=known
+            lines.t_values, t, first, lower=lower, upper=upper, order=accuracy, noise=noise, value=known, eps=calls.eps
         )
     else:
         values = Moved(lines, known)
@@ -150,6 +150,7 @@ def _extrapolated(lines: Any, settings: Settings, accuracy: int, side: int | Non
             upper=upper,
             noise=noise,
             value=values.known,
+            eps=calls.eps,
         )
     return Found(*found)
 

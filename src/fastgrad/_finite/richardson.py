@@ -27,11 +27,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import _core
+from .._arrays import FLOAT64
 from .results import FINE, INACCURATE, NO_ROOM, NOT_FINITE
 
 _MARGIN = 2.0  # for a sequence of terms that goes on a little faster than its rate
@@ -49,9 +51,9 @@ class Stencil(NamedTuple):
 
     nodes: np.ndarray  # (P, 1)
     weights: np.ndarray  # (P + 1, P): of the derivative's term, extrapolated, then of the terms 1 .. P
-    noise: np.ndarray  # (P + 1, 1, 1) how much these weights magnify independent errors of the values
-    within: np.ndarray  # (P, 1, 1) what the terms 1 .. P of a function wrongly add to the first
-    beyond: np.ndarray  # (2, 1, 1) what the next two add, with a margin
+    noise: np.ndarray  # (P + 1,) how much these weights magnify independent errors of the values
+    within: np.ndarray  # (P,) what the terms 1 .. P of a function wrongly add to the first
+    beyond: np.ndarray  # (2,) what the next two add, with a margin
 
 
 def _polynomials(nodes: tuple[int, ...]) -> list[list[Fraction]]:
@@ -84,21 +86,17 @@ def stencil(derivative: int, order: int, sided: bool = False) -> Stencil:
     adds = [sum(w * node**j for w, node in zip(first, nodes, strict=True)) for j in range(1, len(nodes) + 3)]
     adds[derivative - 1] -= 1
     weights = np.array([first, *_polynomials(nodes)], np.float64)
-    wrong = np.abs(np.array(adds, np.float64))[:, None, None]
-    return Stencil(
-        np.array(nodes, np.float64)[:, None],
-        weights,
-        np.sqrt(np.sum(weights * weights, axis=1))[:, None, None],
-        wrong[:-2],
-        wrong[-2:] * _MARGIN,
-    )
+    wrong = np.abs(np.array(adds, np.float64))
+    noise = np.sqrt(np.sum(weights * weights, axis=1))
+    return Stencil(np.array(nodes, np.float64)[:, None], weights, noise, wrong[:-2], wrong[-2:] * _MARGIN)
 
 
 @lru_cache(maxsize=64)
-def _relative_step(derivative: int, order: int, eps: float) -> float:
+def relative_step(derivative: int, order: int, eps: float) -> float:
+    """Errors balanced for a function that changes on the scale of 1; a power of two."""
     scheme = stencil(derivative, order)
-    wrong = np.concatenate([scheme.within, scheme.beyond]).ravel()[derivative + order - 1]
-    return 2.0 ** round(math.log2(min((eps * scheme.noise.flat[0] / wrong) ** (1 / (derivative + order)), 0.25)))
+    wrong = np.concatenate([scheme.within, scheme.beyond])[derivative + order - 1]
+    return 2.0 ** round(math.log2(min((eps * scheme.noise[0] / wrong) ** (1 / (derivative + order)), 0.25)))
 
 
 @lru_cache(maxsize=64)
@@ -107,17 +105,13 @@ def tolerance(derivative: int, order: int, eps: float) -> float:
 
     That is for a function as large as all its Taylor terms are at the distance 1.
     """
-    rounded = eps * float(stencil(derivative, order).noise.flat[0])
-    return min(100 * rounded / _relative_step(derivative, order, eps) ** derivative, 0.1)
+    rounded = eps * float(stencil(derivative, order).noise[0])
+    return min(100 * rounded / relative_step(derivative, order, eps) ** derivative, 0.1)
 
 
-def first_steps(x: np.ndarray, *, derivative: int = 1, order: int = 4, eps: float = 2.0**-52) -> np.ndarray:
-    """Where the search begins: errors balanced for a function that changes on the scale of max(1, |x|).
-
-    Powers of two, so that ``x + step`` is seldom rounded: the mantissa of that scale is cleared.
-    """
-    scale = np.maximum(np.abs(x, dtype=np.float64), 1.0)
-    return (scale.view(np.int64) & -(1 << 52)).view(np.float64) * _relative_step(derivative, order, eps)
+def first_steps(far: np.ndarray, derivative: int = 1, order: int = 4, eps: float = 2.0**-52) -> np.ndarray:
+    """Where the search begins: errors balanced for a function that changes on the scale of max(1, |x|)."""
+    return _core.steps_within_binades(far, relative_step(derivative, order, eps))
 
 
 def adaptive(
@@ -128,9 +122,10 @@ def adaptive(
     lower: Any = None,
     upper: Any = None,
     order: int = 4,
-    noise: Any = 0.0,
+    noise: Any = None,
     rtol: float | None = None,
     value: np.ndarray | None = None,
+    eps: float | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Derivatives of a function of n numbers by each of them.
 
@@ -146,13 +141,16 @@ def adaptive(
         Bounds that no point leaves. Near one of them, all points are on the other side.
     order : int
         Of the error, as a power of the step: 2, 4, 6 or 8; so many calls for each component and level.
-    noise : float or array_like
+    noise : float or array_like, optional
         Standard deviation of the values, a number or (m,), where it is larger than rounding; errors are twice what it
         makes.
     rtol : float, optional
         Relative error at which a component is done; by default `tolerance`. With 0 the best step is looked for.
     value : ndarray, optional
         The value at x, (m,), where it is known.
+    eps : float, optional
+        Relative rounding of x or the values, whichever is coarser; by default that of x. Where the values turn out to be
+        coarser, by their dtype or as all of them are short, that counts.
 
     Returns
     -------
@@ -173,18 +171,8 @@ def adaptive(
     (array([ 3., 12.]), array([0, 0]))
     """
 
-    def points(rows: np.ndarray, moves: np.ndarray, centre: bool) -> np.ndarray:
-        n = len(x)
-        points = np.empty((centre + moves.size, n), x.dtype)
-        points[...] = x
-        moved = points[centre:]
-        if len(rows) == n:  # diagonals
-            moved.reshape(len(moves), n * n)[:, :: n + 1] += moves
-        else:
-            moved.reshape(*moves.shape, n)[:, np.arange(len(rows)), rows] += moves
-        return points
-
-    return _Search(values, points, x, lower, upper, 1, order, noise, rtol, value, shared=True).run(steps)
+    points = partial(_core.moved_points, x)
+    return _Search(values, points, x, lower, upper, 1, order, noise, rtol, value, eps, is_shared=True).run(steps)
 
 
 def adaptive_derivative(
@@ -196,9 +184,10 @@ def adaptive_derivative(
     accuracy: int = 4,
     lower: Any = None,
     upper: Any = None,
-    noise: Any = 0.0,
+    noise: Any = None,
     rtol: float | None = None,
     value: np.ndarray | None = None,
+    eps: float | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The derivative of any order, 1 to 10, of a function of one number, at each of n numbers.
 
@@ -213,8 +202,10 @@ def adaptive_derivative(
         Of the derivative.
     accuracy : int
         Order of the error, as a power of the step: 2, 4, 6 or 8.
-    steps, lower, upper, noise, rtol, value
+    steps, lower, upper, noise, rtol, eps
         As `adaptive`.
+    value : ndarray, optional
+        The values at x, (n, m) or (1, m), where they are known.
 
     Returns
     -------
@@ -230,13 +221,13 @@ def adaptive_derivative(
     (array([[-1.]]), array([0]))
     """
 
-    def points(rows: np.ndarray, moves: np.ndarray, centre: bool) -> np.ndarray:
+    def points(rows: Any, moves: np.ndarray, centre: bool) -> np.ndarray:
         points = np.empty((centre + len(moves), len(x)), x.dtype)
         points[...] = x
-        points[centre:, rows] += moves
+        points[centre:, slice(None) if rows is None else rows] += moves
         return points
 
-    return _Search(values, points, x, lower, upper, order, accuracy, noise, rtol, value, shared=False).run(steps)
+    return _Search(values, points, x, lower, upper, order, accuracy, noise, rtol, value, eps, is_shared=False).run(steps)
 
 
 class _Level(NamedTuple):
@@ -244,8 +235,9 @@ class _Level(NamedTuple):
 
     found: np.ndarray
     error: np.ndarray
-    fine: np.ndarray  # the error is within the tolerance
+    is_fine: np.ndarray  # the error is within the tolerance
     balance: np.ndarray  # of rounding to truncation: 1 with the best step
+    all_fine: bool
     step: np.ndarray  # (r,), negative where all nodes are below x
     around: np.ndarray  # (P, r, m) values
 
@@ -253,14 +245,14 @@ class _Level(NamedTuple):
 class _Search:
     """The search for the step of every row (a derivative) that suits all its columns (outputs).
 
-    ``points(rows, moves, centre)`` are x itself, if `centre` is wanted, and then the points at which the rows are moved
-    by (P, r). `shared`: the rows are derivatives of one function, so what rounds one value rounds them all.
+    ``points(rows, moves, centre)`` are x itself, if `centre` is wanted, and then the points at which the rows (None: all
+    of them) are moved by (P, r). `is_shared`: the rows are derivatives of one function.
     """
 
     def __init__(
         self,
         values: Callable[[np.ndarray], np.ndarray],
-        points: Callable[[np.ndarray, np.ndarray, bool], np.ndarray],
+        points: Callable[[np.ndarray | None, np.ndarray, bool], np.ndarray],
         x: np.ndarray,
         lower: Any,
         upper: Any,
@@ -269,67 +261,75 @@ class _Search:
         noise: Any,
         rtol: float | None,
         value: np.ndarray | None,
-        shared: bool,
+        eps: float | None,
+        is_shared: bool,
     ) -> None:
-        self.values, self.points, self.x, self.shared = values, points, x, shared
-        self.derivative, self.order, self.rtol = derivative, order, rtol
-        self.noise = None if isinstance(noise, float) and noise == 0 else noise
-        self.eps = float(np.finfo(x.dtype).eps)
-        self.far = np.abs(x, dtype=np.float64)
+        self.values, self.points, self.x, self.is_shared = values, points, x, is_shared
+        self.derivative, self.order, self.noise, self.asked = derivative, order, noise, rtol
+        self.eps = float(np.finfo(x.dtype).eps) if eps is None else eps
+        self.far = _core.magnitudes(x)
         self.bounds: tuple[Any, Any] = -np.inf, np.inf
         self.room: np.ndarray | None = None  # below and above x
         if (lower is not None and np.any(np.isfinite(lower))) or (upper is not None and np.any(np.isfinite(upper))):
             self.bounds = lower, upper = (-np.inf if lower is None else lower), (np.inf if upper is None else upper)
             self.room = np.array([x - lower, upper - x], np.float64)
         self.relative = 0.0  # noise
-        self.slopes = np.zeros(0)
-        self.value: Any = None
-        if value is not None:
-            self.eps = max(self.eps, float(np.finfo(value.dtype).eps))
-            self.value = np.asarray(value, np.float64).reshape((1, -1) if shared else (1, len(x), -1))
+        # (m,), or (n, m) unless shared
+        self.value: Any = value if is_shared or value is None else value.reshape(len(x), -1)
+        self.extrapolation: Any = None
 
+    @property
+    def rtol(self) -> float:
+        if self.asked is None:
+            return tolerance(self.derivative, self.order, max(self.eps, self.relative))
+        return self.asked
+
+    @np.errstate(all="ignore")
     def run(self, steps: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         n = len(self.x)
-        rows = np.arange(n)
-        with np.errstate(all="ignore"):
-            if self.noise is not None:
-                if self.value is None:
-                    self.call(rows, np.empty((0, n)))
-                self.relative = float(np.nanmedian(np.minimum(self.noise / np.abs(self.value), 0.1)))
-            eps = self.eps
-            level = self.level(rows, *self.place(rows, self.first(steps)))
-            if self.eps > eps and steps is None:  # the values are float32
-                level = self.level(rows, *self.place(rows, self.first(steps)))
-            if level.fine.all() and (self.room is None or level.step.all()):
-                return level.found, level.error, level.step, np.zeros(n, np.intp)
-            return self.refine(level, self.first(steps))
+        if self.noise is not None:
+            if self.value is None:
+                self.call(None, np.empty((0, n)))
+            self.relative = float(np.nanmedian(np.minimum(self.noise / np.abs(self.value), 0.1)))
+        eps = self.eps
+        level = self.level(None, *self.place(slice(None), self.first(steps)))
+        if self.eps > eps and steps is None:  # the values are shorter than x
+            level = self.level(None, *self.place(slice(None), self.first(steps)))
+        if level.all_fine and (self.room is None or level.step.all()):
+            return level.found, level.error, level.step, np.zeros(n, np.intp)
+        return self.refine(level, self.first(steps))
 
     def first(self, steps: np.ndarray | None) -> np.ndarray:
         if steps is not None:
             return np.abs(steps)
-        return first_steps(self.x, derivative=self.derivative, order=self.order, eps=max(self.eps, self.relative))
+        return first_steps(self.far, self.derivative, self.order, max(self.eps, self.relative))
 
-    def call(self, rows: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    def call(self, rows: np.ndarray | None, moves: np.ndarray) -> np.ndarray:
         """The values around x, (P, r, m); the first time also those at x."""
-        if self.shared and moves.size * len(self.x) > _MOST and len(rows) > 1:  # the points would fill the memory
-            halves = np.array_split(rows, 2), np.array_split(moves, 2, axis=1)
-            return np.concatenate([self.call(*half) for half in zip(*halves, strict=True)], axis=1)
+        n = len(self.x)
+        if self.is_shared and moves.size * n > _MOST and moves.shape[1] > 1:  # the points would fill the memory
+            halves = np.array_split(np.arange(n) if rows is None else rows, 2), np.array_split(moves, 2, axis=1)
+            return np.concatenate(
+                [self.call(which, np.ascontiguousarray(by)) for which, by in zip(*halves, strict=True)], axis=1
+            )
         centre = self.value is None
         points = self.points(rows, moves, centre)
         if self.room is not None:
             np.clip(points, *self.bounds, out=points)
         values = self.values(points)
-        if values.dtype != np.float64:
+        if values.dtype is not FLOAT64:
             if values.dtype.kind == "f":
                 self.eps = max(self.eps, float(np.finfo(values.dtype).eps))
             values = values.astype(np.float64)
-        if not self.shared:
-            values = values.reshape(len(points), len(self.x), -1)
+        if not self.is_shared:
+            values = values.reshape(len(points), n, -1)
         if centre:
-            self.value, values = values[:1], values[1:]
-        return values.reshape(len(moves), len(rows), values.shape[1]) if self.shared else values[:, rows]
+            self.value, values = values[0], values[1:]
+        if self.is_shared:
+            return values.reshape(*moves.shape, values.shape[1])
+        return values if rows is None else values[:, rows]
 
-    def place(self, rows: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    def place(self, rows: Any, h: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """The steps that bounds leave, and which rows have all nodes on one side: for a step that is 4 times longer."""
         if self.room is None:
             return h, None
@@ -342,99 +342,33 @@ class _Search:
         h = np.where(h > most, np.where(most > 0, np.exp2(np.floor(np.log2(most))), 0.0), h)
         return np.where(sided & (above < below), -h, h), sided if sided.any() else None
 
-    def level(self, rows: np.ndarray, step: np.ndarray, sided: np.ndarray | None) -> _Level:
+    def level(self, rows: np.ndarray | None, step: np.ndarray, sided: np.ndarray | None) -> _Level:
         """Derivatives and errors with one step for each row, and what would be the best step."""
         scheme = stencil(self.derivative, self.order)
-        if sided is None:
-            around = self.call(rows, scheme.nodes * step)
-            count, r, m = around.shape
-            moved = around - self.at_x(rows)
-            terms = scheme.weights.dot(moved.reshape(count, r * m)).reshape(count + 1, r, m)
-        else:
-            other = stencil(self.derivative, self.order, True)
-            around = self.call(rows, np.where(sided, other.nodes, scheme.nodes) * step)
-            weights = np.where(sided[:, None, None], other.weights, scheme.weights)
-            moved = around - self.at_x(rows)
-            terms = np.einsum("rkp,prm->krm", weights, moved)
-            pairs = zip(scheme[2:], other[2:], strict=True)
-            scheme = Stencil(other.nodes, weights, *(np.where(sided[:, None], b, a) for a, b in pairs))
-        h = step[:, None]
-        scale = h if self.derivative == 1 else h**self.derivative / math.factorial(self.derivative)
-        found = terms[0] / scale
+        nodes = scheme.nodes
         if sided is not None:
-            h, scale = np.abs(h), np.abs(scale)
-        judged = self.judge(rows, scheme, np.abs(terms), np.maximum.reduce(np.abs(moved)), scale, h)
-        return _Level(found, *judged, step, around)
+            nodes = np.where(sided, stencil(self.derivative, self.order, True).nodes, nodes)
+        around = np.ascontiguousarray(self.call(rows, nodes * step))
+        if self.extrapolation is None:
+            self.extrapolation = self.extrapolated(scheme)
+        *judged, all_fine, eps = self.extrapolation.level(rows, step, sided, around, self.eps, self.rtol)
+        if rows is None:
+            self.eps = max(self.eps, eps)
+        return _Level(*judged, all_fine, step, around)
 
-    def judge(
-        self,
-        rows: np.ndarray,
-        scheme: Stencil,
-        terms: np.ndarray,
-        moved: np.ndarray,
-        scale: np.ndarray,
-        h: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Error, fine and balance of a `_Level`, from the terms and the largest change of the values."""
-        uncertain = self.eps * (np.abs(self.at_x(rows)) + self.condition(rows, terms[1] / h) + moved)
-        if self.noise is not None:
-            uncertain = np.maximum(uncertain, 2 * self.noise)
-        rounded = scheme.noise[0] * uncertain
-        # the terms go on at the rate of the last four, as far as these are above rounding
-        floor = scheme.noise[-4:] * uncertain
-        last = np.maximum(terms[-4:], floor)
-        seen = last[2:] - floor[2:]
-        rate = seen / last[1:3]
-        squares = np.minimum(seen / last[:2], rate * rate)
-        square = np.maximum(squares[0], squares[1])
-        rate = np.sqrt(square)
-        following = rate * np.maximum(rate * seen[0], seen[1])
-        truncated = scheme.beyond[0] * following
-        if self.derivative % 2 == 0:  # where symmetric nodes leave only the term after that
-            truncated += scheme.beyond[1] * (rate * following)
-        if self.order == 2:  # the first term left over is among the known ones
-            truncated += np.add.reduce(scheme.within * terms[1:])
-        error = truncated + rounded
-        spread = np.add.reduce(terms[self.derivative :])
-        if self.rtol is None:
-            self.rtol = tolerance(self.derivative, self.order, max(self.eps, self.relative))
-        asked = self.rtol * spread
-        fine = error <= asked
-        if not fine.all():
-            allowed = asked
-            if self.shared:  # what rounding leaves is small also if it is small against all rows together
-                if len(rows) == len(self.x):
-                    total = np.add.reduce(asked)
-                    if not np.isfinite(total).all():
-                        total = np.add.reduce(np.where(np.isfinite(asked), asked, 0.0))
-                    self.total = total, scale
-                total, its_scale = self.total
-                allowed = np.maximum(asked, total if scale is its_scale else total * (scale / its_scale[rows]))
-            constant = (spread == 0) & (scale != 0)
-            error[constant] = rounded[constant]
-            fine = (truncated <= np.maximum(asked, rounded)) & (rounded <= allowed) | constant
-        return error / scale, fine, rounded / truncated
-
-    def at_x(self, rows: Any) -> np.ndarray:
-        return self.value if self.shared else self.value[0, rows]
-
-    def condition(self, rows: np.ndarray, slopes: np.ndarray) -> np.ndarray:
-        """What an error of eps in x, relative, does to the values: the eps left out."""
-        if not self.shared:
-            return self.far[rows, None] * slopes
-        if len(rows) < len(self.x):
-            self.slopes[rows] = slopes
-        else:
-            self.slopes = slopes
-        condition = self.far.dot(self.slopes)
-        if math.isfinite(condition[0]) if len(condition) == 1 else np.isfinite(condition).all():
-            return condition
-        return self.far.dot(np.where(np.isfinite(self.slopes), self.slopes, 0.0))
+    def extrapolated(self, scheme: Stencil) -> _core.Extrapolation:
+        """What turns values around x into derivatives."""
+        noise = self.noise
+        if noise is not None:
+            noise = np.broadcast_to(np.asarray(noise, np.float64), self.value.shape[-1:]).copy()
+        other = stencil(self.derivative, self.order, True)
+        value = np.ascontiguousarray(self.value, np.float64)
+        return _core.Extrapolation(scheme, other, self.far, value, self.derivative, self.order, noise)
 
     def refine(self, level: _Level, first: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Go on with the rows that are not fine, each with its own step, between the too small and the too large."""
         n, m = level.found.shape
-        rows, value = np.arange(n), self.at_x(slice(None))
+        rows, value = np.arange(n), self.value
         settled = np.broadcast_to(~np.isfinite(value), (n, m)).copy()  # nothing else can come of these
         found, error, reach = np.full((n, m), np.nan), np.full((n, m), np.inf), np.full((n, m), np.inf)
         step = level.step.copy()
@@ -453,7 +387,7 @@ class _Search:
             reach[rows] = np.where(better, h[:, None], reach[rows])
             helped = better.any(axis=1)
             step[rows] = np.where(helped, level.step, step[rows])
-            settled[rows] |= level.fine
+            settled[rows] |= level.is_fine
 
             unsolved, finite = ~settled[rows], np.isfinite(level.error)
             broken = (unsolved & ~finite).any(axis=1)

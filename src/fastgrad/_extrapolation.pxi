@@ -1,0 +1,213 @@
+# Part of _core: extrapolated differences, whose values come from Python: extrapolate.c.
+
+from cython cimport floating
+from libc.math cimport fabs, frexp, ldexp
+from libc.string cimport memchr
+
+
+cdef int _expect_floats(np.ndarray array) except -1:
+    if array.ndim != 1 or not np.PyArray_ISCARRAY_RO(array) or not (
+            np.PyArray_TYPE(array) == np.NPY_FLOAT64 or np.PyArray_TYPE(array) == np.NPY_FLOAT32):
+        raise ValueError(f"expected contiguous numbers (n,), got shape {np.shape(array)} of {array.dtype}")
+    return 0
+
+
+cdef np.ndarray _new(int ndim, int64_t rows, int64_t columns, int type_num):
+    cdef np.npy_intp dims[2]
+    dims[0], dims[1] = rows, columns
+    return np.PyArray_SimpleNew(ndim, dims, type_num)
+
+
+cdef void _magnitudes(const floating *x, int64_t n, double *to) noexcept nogil:
+    cdef int64_t i
+    for i in range(n):
+        to[i] = fabs(x[i])
+
+
+def magnitudes(np.ndarray x not None):
+    """Absolute values (n,), in float64."""
+    _expect_floats(x)
+    cdef np.ndarray to = _new(1, x.size, 0, np.NPY_FLOAT64)
+    if np.PyArray_TYPE(x) == np.NPY_FLOAT64:
+        _magnitudes(<double *>np.PyArray_DATA(x), x.size, <double *>np.PyArray_DATA(to))
+    else:
+        _magnitudes(<float *>np.PyArray_DATA(x), x.size, <double *>np.PyArray_DATA(to))
+    return to
+
+
+def steps_within_binades(np.ndarray far not None, double relative):
+    """The power of two that is at most max(1, far), times `relative`, (n,): so that far + step is seldom rounded."""
+    cdef int64_t i, n = far.size
+    cdef int exponent
+    _check_array(far, _FLOAT64, n, False)
+    cdef np.ndarray steps = _new(1, n, 0, np.NPY_FLOAT64)
+    cdef const double *at = <const double *>np.PyArray_DATA(far)
+    cdef double *to = <double *>np.PyArray_DATA(steps)
+    for i in range(n):
+        if at[i] > 1:
+            frexp(at[i], &exponent)
+            to[i] = ldexp(relative, exponent - 1)
+        else:
+            to[i] = relative
+    return steps
+
+
+cdef void _move(const floating *x, int64_t n, const int64_t *rows, int64_t n_rows, const double *moves,
+                int64_t n_moves, bint centre, floating *to) noexcept nogil:
+    cdef int64_t p, i, row
+    if centre:
+        memcpy(to, x, n * sizeof(floating))
+        to += n
+    for p in range(n_moves):
+        for i in range(n_rows):
+            memcpy(to, x, n * sizeof(floating))
+            row = i if rows == NULL else rows[i]
+            to[row] = <floating>(<double>to[row] + moves[p * n_rows + i])
+            to += n
+
+
+def moved_points(np.ndarray x not None, np.ndarray rows, np.ndarray moves not None, bint centre):
+    """Points each of which differs from x (n,) in one component.
+
+    Component ``rows[i]``, or i, moves by ``moves[p, i]`` of (k, r) in point ``p * r + i``; with `centre` x itself is
+    the first of them.
+    """
+    _expect_floats(x)
+    cdef int64_t i, n = x.size
+    if moves.ndim != 2:
+        raise ValueError(f"moves has shape {np.shape(moves)}, not (k, r)")
+    cdef int64_t n_moves = moves.shape[0], n_rows = moves.shape[1]
+    cdef const int64_t *which = NULL
+    _check_array(moves, _FLOAT64, n_moves * n_rows, False)
+    if rows is not None:
+        _check_array(rows, _INT64, n_rows, False)
+        which = <const int64_t *>np.PyArray_DATA(rows)
+        for i in range(n_rows):
+            if which[i] < 0 or which[i] >= n:
+                raise ValueError(f"there is no component {which[i]} of {n}")
+    elif n_rows != n:
+        raise ValueError(f"moves has shape {np.shape(moves)} for {n} components")
+    cdef np.ndarray points = _new(2, centre + n_moves * n_rows, n, np.PyArray_TYPE(x))
+    cdef const double *by = <const double *>np.PyArray_DATA(moves)
+    if np.PyArray_TYPE(x) == np.NPY_FLOAT64:
+        _move(<const double *>np.PyArray_DATA(x), n, which, n_rows, by, n_moves, centre,
+              <double *>np.PyArray_DATA(points))
+    else:
+        _move(<const float *>np.PyArray_DATA(x), n, which, n_rows, by, n_moves, centre,
+              <float *>np.PyArray_DATA(points))
+    return points
+
+
+cdef int _extrapolant(fg_extrapolant *to, stencil, list kept) except -1:
+    cdef np.ndarray weights = stencil.weights, noise = stencil.noise
+    cdef np.ndarray within = stencil.within, beyond = stencil.beyond
+    cdef int64_t n = within.size
+    _check_array(weights, _FLOAT64, (n + 1) * n, False)
+    _check_array(noise, _FLOAT64, n + 1, False)
+    _check_array(within, _FLOAT64, n, False)
+    _check_array(beyond, _FLOAT64, 2, False)
+    kept.append(stencil)
+    to.n_nodes = n
+    to.weights = <const double *>np.PyArray_DATA(weights)
+    to.noise = <const double *>np.PyArray_DATA(noise)
+    to.within = <const double *>np.PyArray_DATA(within)
+    to.beyond = <const double *>np.PyArray_DATA(beyond)
+    return 0
+
+
+cdef class Extrapolation:
+    """Derivatives of m values by n rows, from values around, level by level. Not for several threads at once.
+
+    Parameters
+    ----------
+    central, sided : Stencil
+        With symmetric nodes and with nodes on one side, as `richardson.stencil` makes them.
+    far : (n,) ndarray
+        Absolute value of the number that each row moves.
+    value : (m,) or (n, m) ndarray
+        Values where nothing has moved: with (m,) the rows are derivatives of one function.
+    derivative, order : int
+        Which derivative, and with which power of the step the error falls.
+    noise : (m,) ndarray, optional
+        Standard deviation of the values.
+    """
+    cdef fg_extrapolation extrapolation
+    cdef list kept
+
+    def __cinit__(self, central, sided, np.ndarray far not None, np.ndarray value not None, int derivative, int order,
+                  np.ndarray noise=None):
+        cdef fg_extrapolation *x = &self.extrapolation
+        cdef np.ndarray slope, scale, columns
+        if value.ndim < 1 or value.ndim > 2:
+            raise ValueError(f"value has shape {np.shape(value)}, not (m,) or (n, m)")
+        x.n, x.n_columns, x.is_shared = far.size, value.shape[value.ndim - 1], value.ndim == 1
+        x.derivative, x.order = derivative, order
+        self.kept = [far, value, noise]
+        _extrapolant(&x.central, central, self.kept)
+        _extrapolant(&x.sided, sided, self.kept)
+        _check_array(far, _FLOAT64, x.n, False)
+        _check_array(value, _FLOAT64, x.n_columns if x.is_shared else x.n * x.n_columns, False)
+        x.far, x.value = <const double *>np.PyArray_DATA(far), <const double *>np.PyArray_DATA(value)
+        if noise is not None:
+            _check_array(noise, _FLOAT64, x.n_columns, False)
+            x.noise = <const double *>np.PyArray_DATA(noise)
+        if x.is_shared:
+            slope, scale = np.zeros(x.n * x.n_columns), np.zeros(x.n)
+            columns = np.zeros(x.n_columns * <int64_t>sizeof(fg_column), np.uint8)
+            self.kept += [slope, scale, columns]
+            x.slope, x.scale = <double *>np.PyArray_DATA(slope), <double *>np.PyArray_DATA(scale)
+            x.column = <fg_column *>np.PyArray_DATA(columns)
+
+    def level(self, np.ndarray rows, np.ndarray step not None, np.ndarray is_sided, np.ndarray around not None,
+              double eps, double rtol):
+        """One step for each of some rows, or of all (None), as the first time.
+
+        Parameters
+        ----------
+        rows : (r,) ndarray of int64 or None
+            Which.
+        step : (r,) ndarray
+            Negative where one-sided nodes are below.
+        is_sided : (r,) ndarray of bool or None
+            Which have one-sided nodes.
+        around : ndarray
+            Values at the nodes, (n_nodes, r, m).
+        eps, rtol : float
+            Rounding of the values, and the relative error that is asked for.
+
+        Returns
+        -------
+        found, error, is_fine, balance : (r, m) ndarray
+            Derivatives, their errors, whether these are as asked, and the ratio of rounding to truncation.
+        all_fine : bool
+            Whether all of them are.
+        eps : float
+            That of single precision if the values are, whatever they are stored in, or the one given.
+        """
+        cdef fg_level level
+        cdef fg_error error
+        cdef fg_status status
+        cdef double seen = eps
+        cdef int64_t m = self.extrapolation.n_columns, n = step.size, size = n * m
+        _check_array(step, _FLOAT64, n, False)
+        _check_array(around, _FLOAT64, self.extrapolation.central.n_nodes * size, False)
+        level.n_rows, level.rows, level.is_sided, level.eps, level.rtol = n, NULL, NULL, eps, rtol
+        if rows is not None:
+            _check_array(rows, _INT64, n, False)
+            level.rows = <const int64_t *>np.PyArray_DATA(rows)
+        if is_sided is not None:
+            _check_array(is_sided, _BOOL, n, False)
+            level.is_sided = <const uint8_t *>np.PyArray_DATA(is_sided)
+        cdef np.ndarray found = _new(2, n, m, np.NPY_FLOAT64), errors = _new(2, n, m, np.NPY_FLOAT64)
+        cdef np.ndarray balance = _new(2, n, m, np.NPY_FLOAT64), is_fine = _new(2, n, m, np.NPY_BOOL)
+        level.step, level.around = <const double *>np.PyArray_DATA(step), <const double *>np.PyArray_DATA(around)
+        level.found, level.error = <double *>np.PyArray_DATA(found), <double *>np.PyArray_DATA(errors)
+        level.balance, level.is_fine = <double *>np.PyArray_DATA(balance), <uint8_t *>np.PyArray_DATA(is_fine)
+        if size < 1000:
+            status = fg_extrapolate(&self.extrapolation, &level, &seen, &error)
+        else:
+            with nogil:
+                status = fg_extrapolate(&self.extrapolation, &level, &seen, &error)
+        if status:
+            _raise(status, &error)
+        return found, errors, is_fine, balance, memchr(level.is_fine, 0, size) == NULL, seen
