@@ -52,33 +52,35 @@ def steps_within_binades(np.ndarray far not None, double relative):
     return steps
 
 
-cdef void _move(const floating *x, int64_t n, const int64_t *rows, int64_t n_rows, const double *moves,
-                int64_t n_moves, bint centre, floating *to) noexcept nogil:
+cdef void _move(const floating *x, int64_t n, const int64_t *rows, int64_t n_rows, const double *nodes, int64_t n_nodes,
+                int64_t stride, const double *step, bint centre, floating *to) noexcept nogil:
     cdef int64_t p, i, row
     if centre:
         memcpy(to, x, n * sizeof(floating))
         to += n
-    for p in range(n_moves):
+    for p in range(n_nodes):
         for i in range(n_rows):
             memcpy(to, x, n * sizeof(floating))
             row = i if rows == NULL else rows[i]
-            to[row] = <floating>(<double>to[row] + moves[p * n_rows + i])
+            to[row] = <floating>(<double>to[row] + nodes[p * stride + (i if stride > 1 else 0)] * step[i])
             to += n
 
 
-def moved_points(np.ndarray x not None, np.ndarray rows, np.ndarray moves not None, bint centre):
+def moved_points(np.ndarray x not None, np.ndarray rows, np.ndarray nodes not None, np.ndarray step not None,
+                 bint centre):
     """Points each of which differs from x (n,) in one component.
 
-    Component ``rows[i]``, or i, moves by ``moves[p, i]`` of (k, r) in point ``p * r + i``; with `centre` x itself is
-    the first of them.
+    Component ``rows[i]``, or i, moves by ``nodes[p, i] * step[i]`` in point ``p * r + i``, or by
+    ``nodes[p, 0] * step[i]`` where `nodes` has one column; with `centre` x itself is the first point of all.
     """
     _expect_floats(x)
-    cdef int64_t i, n = x.size
-    if moves.ndim != 2:
-        raise ValueError(f"moves has shape {np.shape(moves)}, not (k, r)")
-    cdef int64_t n_moves = moves.shape[0], n_rows = moves.shape[1]
+    cdef int64_t i, n = x.size, n_rows = step.size
+    if nodes.ndim != 2 or (nodes.shape[1] != 1 and nodes.shape[1] != n_rows):
+        raise ValueError(f"nodes has shape {np.shape(nodes)} for {n_rows} steps")
+    cdef int64_t n_nodes = nodes.shape[0]
     cdef const int64_t *which = NULL
-    _check_array(moves, _FLOAT64, n_moves * n_rows, False)
+    _check_array(nodes, _FLOAT64, nodes.size, False)
+    _check_array(step, _FLOAT64, n_rows, False)
     if rows is not None:
         _check_array(rows, _INT64, n_rows, False)
         which = <const int64_t *>np.PyArray_DATA(rows)
@@ -86,14 +88,15 @@ def moved_points(np.ndarray x not None, np.ndarray rows, np.ndarray moves not No
             if which[i] < 0 or which[i] >= n:
                 raise ValueError(f"there is no component {which[i]} of {n}")
     elif n_rows != n:
-        raise ValueError(f"moves has shape {np.shape(moves)} for {n} components")
-    cdef np.ndarray points = _new(2, centre + n_moves * n_rows, n, np.PyArray_TYPE(x))
-    cdef const double *by = <const double *>np.PyArray_DATA(moves)
+        raise ValueError(f"there are {n_rows} steps for {n} components")
+    cdef np.ndarray points = _new(2, centre + n_nodes * n_rows, n, np.PyArray_TYPE(x))
+    cdef const double *at = <const double *>np.PyArray_DATA(nodes)
+    cdef const double *by = <const double *>np.PyArray_DATA(step)
     if np.PyArray_TYPE(x) == np.NPY_FLOAT64:
-        _move(<const double *>np.PyArray_DATA(x), n, which, n_rows, by, n_moves, centre,
+        _move(<const double *>np.PyArray_DATA(x), n, which, n_rows, at, n_nodes, nodes.shape[1], by, centre,
               <double *>np.PyArray_DATA(points))
     else:
-        _move(<const float *>np.PyArray_DATA(x), n, which, n_rows, by, n_moves, centre,
+        _move(<const float *>np.PyArray_DATA(x), n, which, n_rows, at, n_nodes, nodes.shape[1], by, centre,
               <float *>np.PyArray_DATA(points))
     return points
 

@@ -221,10 +221,10 @@ def adaptive_derivative(
     (array([[-1.]]), array([0]))
     """
 
-    def points(rows: Any, moves: np.ndarray, centre: bool) -> np.ndarray:
-        points = np.empty((centre + len(moves), len(x)), x.dtype)
+    def points(rows: Any, nodes: np.ndarray, step: np.ndarray, centre: bool) -> np.ndarray:
+        points = np.empty((centre + len(nodes), len(x)), x.dtype)
         points[...] = x
-        points[centre:, slice(None) if rows is None else rows] += moves
+        points[centre:, slice(None) if rows is None else rows] += nodes * step
         return points
 
     return _Search(values, points, x, lower, upper, order, accuracy, noise, rtol, value, eps, is_shared=False).run(steps)
@@ -245,14 +245,14 @@ class _Level(NamedTuple):
 class _Search:
     """The search for the step of every row (a derivative) that suits all its columns (outputs).
 
-    ``points(rows, moves, centre)`` are x itself, if `centre` is wanted, and then the points at which the rows (None: all
-    of them) are moved by (P, r). `is_shared`: the rows are derivatives of one function.
+    ``points(rows, nodes, step, centre)`` are x itself, if `centre` is wanted, and then the points at which the rows
+    (None: all of them) are moved by (P, 1) or (P, r) steps (r,). `is_shared`: the rows are derivatives of one function.
     """
 
     def __init__(
         self,
         values: Callable[[np.ndarray], np.ndarray],
-        points: Callable[[np.ndarray | None, np.ndarray, bool], np.ndarray],
+        points: Callable[[np.ndarray | None, np.ndarray, np.ndarray, bool], np.ndarray],
         x: np.ndarray,
         lower: Any,
         upper: Any,
@@ -266,6 +266,7 @@ class _Search:
     ) -> None:
         self.values, self.points, self.x, self.is_shared = values, points, x, is_shared
         self.derivative, self.order, self.noise, self.asked = derivative, order, noise, rtol
+        self.stencil = stencil(derivative, order)
         self.eps = float(np.finfo(x.dtype).eps) if eps is None else eps
         self.far = _core.magnitudes(x)
         self.bounds: tuple[Any, Any] = -np.inf, np.inf
@@ -289,7 +290,7 @@ class _Search:
         n = len(self.x)
         if self.noise is not None:
             if self.value is None:
-                self.call(None, np.empty((0, n)))
+                self.call(None, np.empty((0, 1)), np.empty(n))
             self.relative = float(np.nanmedian(np.minimum(self.noise / np.abs(self.value), 0.1)))
         eps = self.eps
         level = self.level(None, *self.place(slice(None), self.first(steps)))
@@ -304,16 +305,15 @@ class _Search:
             return np.abs(steps)
         return first_steps(self.far, self.derivative, self.order, max(self.eps, self.relative))
 
-    def call(self, rows: np.ndarray | None, moves: np.ndarray) -> np.ndarray:
+    def call(self, rows: np.ndarray | None, nodes: np.ndarray, step: np.ndarray) -> np.ndarray:
         """The values around x, (P, r, m); the first time also those at x."""
-        n = len(self.x)
-        if self.is_shared and moves.size * n > _MOST and moves.shape[1] > 1:  # the points would fill the memory
-            halves = np.array_split(np.arange(n) if rows is None else rows, 2), np.array_split(moves, 2, axis=1)
-            return np.concatenate(
-                [self.call(which, np.ascontiguousarray(by)) for which, by in zip(*halves, strict=True)], axis=1
-            )
+        n, k, r = len(self.x), len(nodes), len(step)
+        if self.is_shared and k * r * n > _MOST and r > 1:  # the points would fill the memory
+            which = np.array_split(np.arange(n) if rows is None else rows, 2)
+            parts = zip(which, np.array_split(np.broadcast_to(nodes, (k, r)), 2, axis=1), np.array_split(step, 2), strict=True)
+            return np.concatenate([self.call(some, at.copy(), by) for some, at, by in parts], axis=1)
         centre = self.value is None
-        points = self.points(rows, moves, centre)
+        points = self.points(rows, nodes, step, centre)
         if self.room is not None:
             np.clip(points, *self.bounds, out=points)
         values = self.values(points)
@@ -326,8 +326,8 @@ class _Search:
         if centre:
             self.value, values = values[0], values[1:]
         if self.is_shared:
-            return values.reshape(*moves.shape, values.shape[1])
-        return values if rows is None else values[:, rows]
+            return values.reshape(k, r, values.shape[1])
+        return values if rows is None else np.ascontiguousarray(values[:, rows])
 
     def place(self, rows: Any, h: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """The steps that bounds leave, and which rows have all nodes on one side: for a step that is 4 times longer."""
@@ -335,7 +335,7 @@ class _Search:
             return h, None
         below, above = self.room[:, rows]
         nearer, farther = np.minimum(below, above), np.maximum(below, above)
-        count = len(stencil(self.derivative, self.order).nodes)
+        count = len(self.stencil.nodes)
         central, one_sided = nearer / (count / 2), farther / count
         sided = 4 * central < np.minimum(h, one_sided)
         most = np.where(sided, one_sided, central)
@@ -344,26 +344,28 @@ class _Search:
 
     def level(self, rows: np.ndarray | None, step: np.ndarray, sided: np.ndarray | None) -> _Level:
         """Derivatives and errors with one step for each row, and what would be the best step."""
-        scheme = stencil(self.derivative, self.order)
-        nodes = scheme.nodes
+        nodes = self.stencil.nodes
         if sided is not None:
             nodes = np.where(sided, stencil(self.derivative, self.order, True).nodes, nodes)
-        around = np.ascontiguousarray(self.call(rows, nodes * step))
+        around = self.call(rows, nodes, step)
         if self.extrapolation is None:
-            self.extrapolation = self.extrapolated(scheme)
-        *judged, all_fine, eps = self.extrapolation.level(rows, step, sided, around, self.eps, self.rtol)
-        if rows is None:
-            self.eps = max(self.eps, eps)
-        return _Level(*judged, all_fine, step, around)
+            self.extrapolation = self.extrapolated()
+        found, error, is_fine, balance, all_fine, eps = self.extrapolation.level(
+            rows, step, sided, around, self.eps, self.rtol
+        )
+        if eps > self.eps and rows is None:
+            self.eps = eps
+        return _Level(found, error, is_fine, balance, all_fine, step, around)
 
-    def extrapolated(self, scheme: Stencil) -> _core.Extrapolation:
+    def extrapolated(self) -> _core.Extrapolation:
         """What turns values around x into derivatives."""
-        noise = self.noise
+        noise, value = self.noise, self.value
         if noise is not None:
-            noise = np.broadcast_to(np.asarray(noise, np.float64), self.value.shape[-1:]).copy()
+            noise = np.broadcast_to(np.asarray(noise, np.float64), value.shape[-1:]).copy()
+        if value.dtype is not FLOAT64 or not value.flags.c_contiguous:
+            value = np.ascontiguousarray(value, np.float64)
         other = stencil(self.derivative, self.order, True)
-        value = np.ascontiguousarray(self.value, np.float64)
-        return _core.Extrapolation(scheme, other, self.far, value, self.derivative, self.order, noise)
+        return _core.Extrapolation(self.stencil, other, self.far, value, self.derivative, self.order, noise)
 
     def refine(self, level: _Level, first: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Go on with the rows that are not fine, each with its own step, between the too small and the too large."""
