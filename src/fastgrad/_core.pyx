@@ -456,5 +456,5 @@ cdef class _States:
 include "_training.pxi"
 include "_grid.pxi"
 include "_points.pxi"
-include "_extrapolation.pxi"
+include "_differences.pxi"
 include "_calls.pxi"

@@ -112,14 +112,18 @@ def gradient(
     x = as_floats(x0, "x0")
     limits = None if bounds is _UNBOUNDED else steps.box(bounds, x)
     calls = Calls(fun, x, args, kwargs, vectorized, workers, trace, f0, is_scalar=True)
+    flat = x if x.ndim == 1 else x.reshape(-1)
     if (
         limits is None and kind is None and accuracy is None and rel_step is None and abs_step is None and noise is None
-        and (method == "2-point" or method == "3-point") and not (full_output or vectorized)
-        and x.dtype is FLOAT64 and x.size <= _MOST_PLAIN
+        and not vectorized and x.dtype is FLOAT64 and 0 < x.size <= _MOST_PLAIN
     ):  # fmt: skip
-        return schemes.plain_gradient(calls, x.reshape(-1), method == "3-point").reshape(x.shape)
+        if method == "adaptive":
+            found = methods.plain_adaptive(calls, flat)
+            return methods.difference(calls, found, x.shape, x, False) if full_output else found.value.reshape(x.shape)
+        if (method == "2-point" or method == "3-point") and not full_output:
+            return schemes.plain_gradient(calls, flat, method == "3-point").reshape(x.shape)
     settings = Settings(method, kind, accuracy, 1, rel_step, abs_step, limits, noise)
-    found = methods.along(Coordinates(calls, x.reshape(-1)), settings)
+    found = methods.along(Coordinates(calls, flat), settings)
     if not full_output:
         return found.value.reshape(x.shape).astype(x.dtype, copy=False)
     return methods.difference(calls, found, x.shape, x, is_transposed=False)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import _core
 from .._arrays import FLOAT64, as_floats, is_integer
 from ..errors import ShapeError, not_scalar
 from . import steps
@@ -93,18 +94,18 @@ class Calls:
             if workers is not None and not is_integer(workers):
                 raise TypeError(f"workers is {workers!r}, but fun is a C function\n  cure: a number of threads")
             self._threads = None if workers is None or workers < 1 else int(workers)
-            self._pointer, self._run, self.block = pointer, self._in_c, _BATCH
+            self._pointer, self._run, self.block = pointer, Calls._in_c, _BATCH
         elif vectorized:
             if workers is not None:
                 raise ValueError(
                     "vectorized=True makes one call, which workers cannot share\n  cure: choose one of them"
                 )
-            self._run = self._in_one_call
+            self._run = Calls._in_one_call
         elif workers is not None:
             self._map = _mapping(workers)
-            self._run = self._by_workers
+            self._run = Calls._by_workers
         else:
-            self._run = self._one_by_one
+            self._run = Calls._one_by_one
             if trace:
                 self._lanes = lanes_of(fun, len(self.args))
                 self._is_compared = False
@@ -159,7 +160,7 @@ class Calls:
         if self._lanes is not None and k >= FEW and points.dtype.kind == "f":
             found = self._by_lanes(shaped)
         if found is None:
-            found = self._run(shaped)
+            found = self._run(self, shaped)
         return found.reshape(k, self.f0.size)
 
     def _one_by_one(self, points: np.ndarray) -> np.ndarray:
@@ -169,13 +170,8 @@ class Calls:
                 values = [fun(point, *args, **kwargs) for point in points]
             else:
                 values = [fun(point) for point in points]
-            try:
-                found = np.array(values)
-            except ValueError:  # of different shapes
-                found = np.array(None)
-            if found.dtype is FLOAT64 and found.ndim == 1:
-                return found
-            return self._gathered(values, points)
+            found = _core.all_floats(values)
+            return self._gathered(values, points) if found is None else found
         return self._gathered((fun(point, *args, **kwargs) for point in points), points)
 
     def _gathered(self, values: Iterable[Any], points: np.ndarray) -> np.ndarray:
@@ -259,7 +255,10 @@ class Calls:
             return False
         tolerance = steps.epsilon(self.x0.dtype, self.dtype) ** 0.75
         pairs = zip(again.reshape(-1).tolist(), self.f0.tolist(), strict=True)
-        return all(a == b or abs(a - b) <= tolerance * max(abs(a), abs(b)) or (a != a and b != b) for a, b in pairs)
+        for a, b in pairs:
+            if a != b and not abs(a - b) <= tolerance * max(abs(a), abs(b)) and (a == a or b == b):
+                return False
+        return True
 
 
 def _call(fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], x: np.ndarray) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import schemes, steps
+from . import richardson, schemes, steps
 from .calls import Calls
 from .lines import Coordinates, Diagonals, Grouped, Limits, Moved, room_along
 from .results import FINE, NO_ROOM, NOT_FINITE, Difference
@@ -115,9 +115,12 @@ def _level(noise: float | None, calls: Calls) -> float:
     return float(np.clip(relative, calls.eps, 0.1))
 
 
-def _extrapolated(lines: Any, settings: Settings, accuracy: int, side: int | None) -> Found:
-    from . import richardson
+def plain_adaptive(calls: Calls, x: np.ndarray) -> Found:
+    """What `along` gives for a scalar function where a caller asks for nothing but ``method="adaptive"``."""
+    return Found(*richardson.adaptive(calls.values, x, value=calls.f0, eps=calls.eps))
 
+
+def _extrapolated(lines: Any, settings: Settings, accuracy: int, side: int | None) -> Found:
     calls, t = lines.calls, lines.t
     if accuracy not in (2, 4, 6, 8):
         raise ValueError(f"accuracy is {accuracy!r}, but method is 'adaptive'\n  cure: one of 2, 4, 6, 8")
@@ -371,8 +374,10 @@ def difference(calls: Calls, found: Found, shape: tuple[int, ...], x: np.ndarray
     def shaped(rows: Any) -> Any:
         if not isinstance(rows, np.ndarray):  # None, or sparse
             return rows
-        rows = rows.T if is_transposed else rows
-        return np.ascontiguousarray(rows).reshape(shape).astype(x.dtype, copy=False)[()]
+        if is_transposed:
+            rows = np.ascontiguousarray(rows.T)
+        rows = rows.reshape(shape)
+        return (rows if rows.dtype is x.dtype else rows.astype(x.dtype))[()]
 
     status = found.status
     if status is None:

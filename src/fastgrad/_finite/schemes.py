@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _core
 from ..stencils import coefficients
 from . import steps
 from .calls import Calls
@@ -84,31 +85,10 @@ def differences(
 def plain_gradient(calls: Calls, x: np.ndarray, is_central: bool) -> np.ndarray:
     """What `differences` give for a scalar function, by SciPy's steps and without bounds, bit by bit.
 
-    Written out once more, as all that schemes and lines can do takes as long as three calls of a small function.
+    All that schemes and lines can do takes as long as three calls of a small function.
     """
-    n = len(x)
-    h = np.maximum(1.0, np.abs(x))
-    if is_central:
-        h *= calls.eps ** (1 / 3)
-        points = np.empty((2, n * n))
-        points.reshape(2 * n, n)[:] = x
-        diagonals = points[:, :: n + 1]
-        behind, ahead = diagonals
-        np.subtract(x, h, out=behind)
-        np.add(x, h, out=ahead)
-        span = ahead - behind  # now, as the points are the function's to write into
-        low, high = calls.values(points.reshape(2 * n, n)).reshape(2, n)
-        with np.errstate(all="ignore"):
-            return (high - low) / span
-    h *= calls.eps**0.5
-    points = np.empty((n, n))
-    points[:] = x
-    ahead = points.reshape(-1)[:: n + 1]
-    np.add(x, np.copysign(h, x + 0.0), out=ahead)
-    span = ahead - x
-    values = calls.values(points).reshape(n)
-    with np.errstate(all="ignore"):
-        return (values - calls.f0) / span
+    points, span = _core.plain_points(x, calls.eps ** (1 / 3 if is_central else 0.5), is_central)
+    return _core.plain_slopes(calls.values(points), calls.f0[0], span)
 
 
 def fitted(

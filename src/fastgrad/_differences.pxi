@@ -1,7 +1,9 @@
-# Part of _core: extrapolated differences, whose values come from Python: extrapolate.c.
+# Part of _core: points and derivatives of differences whose values come from Python; extrapolate.c.
 
+cimport cython
+from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
 from cython cimport floating
-from libc.math cimport fabs, frexp, ldexp
+from libc.math cimport copysign, fabs, frexp, ldexp
 from libc.string cimport memchr
 
 
@@ -22,6 +24,65 @@ cdef void _magnitudes(const floating *x, int64_t n, double *to) noexcept nogil:
     cdef int64_t i
     for i in range(n):
         to[i] = fabs(x[i])
+
+
+def all_floats(list values not None):
+    """An array (k,) of these if all are Python floats or float64, else None."""
+    cdef Py_ssize_t i
+    cdef np.ndarray array = _new(1, len(values), 0, np.NPY_FLOAT64)
+    cdef double *to = <double *>np.PyArray_DATA(array)
+    for i in range(len(values)):
+        value = values[i]
+        if not PyFloat_Check(value):
+            return None
+        to[i] = PyFloat_AS_DOUBLE(value)
+    return array
+
+
+def plain_points(np.ndarray x not None, double relative, bint is_central):
+    """Points for a first difference by each component, and how far apart the two of each are, (n,).
+
+    Steps are `relative` times max(1, abs(x)): away from zero, (n, n); or to both sides, all below first, (2 n, n).
+    """
+    cdef int64_t i, n = x.size
+    cdef double h, above, below
+    _check_array(x, _FLOAT64, n, False)
+    cdef np.ndarray points = _new(2, n * (2 if is_central else 1), n, np.NPY_FLOAT64)
+    cdef np.ndarray span = _new(1, n, 0, np.NPY_FLOAT64)
+    cdef const double *at = <const double *>np.PyArray_DATA(x)
+    cdef double *to = <double *>np.PyArray_DATA(points)
+    cdef double *apart = <double *>np.PyArray_DATA(span)
+    for i in range(points.shape[0]):
+        memcpy(to + i * n, at, n * sizeof(double))
+    for i in range(n):
+        h = max(1.0, fabs(at[i])) * relative
+        below = at[i]
+        if is_central:
+            below -= h
+            to[i * (n + 1)] = below
+            above = at[i] + h
+            to[n * n + i * (n + 1)] = above
+        else:
+            above = at[i] + copysign(h, at[i] + 0.0)
+            to[i * (n + 1)] = above
+        apart[i] = above - below
+    return points, span
+
+
+@cython.cdivision(True)
+def plain_slopes(np.ndarray values not None, double at_x, np.ndarray span not None):
+    """Derivatives (n,) from the values at the points of `plain_points`."""
+    cdef int64_t i, n = span.size
+    cdef bint is_central = values.size == 2 * n
+    _check_array(values, _FLOAT64, 2 * n if is_central else n, False)
+    _check_array(span, _FLOAT64, n, False)
+    cdef np.ndarray slopes = _new(1, n, 0, np.NPY_FLOAT64)
+    cdef const double *at = <const double *>np.PyArray_DATA(values)
+    cdef const double *apart = <const double *>np.PyArray_DATA(span)
+    cdef double *to = <double *>np.PyArray_DATA(slopes)
+    for i in range(n):
+        to[i] = (at[n + i] - at[i] if is_central else at[i] - at_x) / apart[i]
+    return slopes
 
 
 def magnitudes(np.ndarray x not None):
