@@ -9,7 +9,7 @@ arguments are arrays like the last ones, and otherwise asks its Python half what
 cimport numpy as np
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 
 from fastgrad._core cimport *
 

@@ -201,7 +201,6 @@ cdef class Extrapolation:
     def __cinit__(self, central, sided, np.ndarray far not None, np.ndarray value not None, int derivative, int order,
                   np.ndarray noise=None):
         cdef fg_extrapolation *x = &self.extrapolation
-        cdef np.ndarray slope, scale, columns
         if value.ndim < 1 or value.ndim > 2:
             raise ValueError(f"value has shape {np.shape(value)}, not (m,) or (n, m)")
         x.n, x.n_columns, x.is_shared = far.size, value.shape[value.ndim - 1], value.ndim == 1
@@ -216,11 +215,16 @@ cdef class Extrapolation:
             _check_array(noise, _FLOAT64, x.n_columns, False)
             x.noise = <const double *>np.PyArray_DATA(noise)
         if x.is_shared:
-            slope, scale = np.zeros(x.n * x.n_columns), np.zeros(x.n)
-            columns = np.zeros(x.n_columns * <int64_t>sizeof(fg_column), np.uint8)
-            self.kept += [slope, scale, columns]
-            x.slope, x.scale = <double *>np.PyArray_DATA(slope), <double *>np.PyArray_DATA(scale)
-            x.column = <fg_column *>np.PyArray_DATA(columns)
+            x.slope = <double *>calloc(x.n + 1, (x.n_columns + 1) * sizeof(double))
+            x.scale = <double *>calloc(x.n + 1, sizeof(double))
+            x.column = <fg_column *>calloc(x.n_columns + 1, sizeof(fg_column))
+            if x.slope == NULL or x.scale == NULL or x.column == NULL:
+                raise MemoryError
+
+    def __dealloc__(self):
+        free(self.extrapolation.slope)
+        free(self.extrapolation.scale)
+        free(self.extrapolation.column)
 
     def level(self, np.ndarray rows, np.ndarray step not None, np.ndarray is_sided, np.ndarray around not None,
               double eps, double rtol):

@@ -91,7 +91,7 @@ def lanes_of(fun: Any, n_args: int) -> Lanes | None:
         try:
             if lanes is None:
                 lanes = known.lanes[n_args] = Lanes(fun, n_args)
-            else:
+            elif lanes.fun is not fun:
                 lanes.fun = fun
         except TypeError:  # an object without weak references
             known.is_refused = True
