@@ -155,6 +155,36 @@ def run_points(
     most_workers: int,
     report: Callable[[int], None] | None = None,
 ) -> None: ...
+def all_floats(values: list[Any]) -> np.ndarray | None: ...
+def plain_points(x: np.ndarray, relative: float, is_central: bool) -> tuple[np.ndarray, np.ndarray]: ...
+def plain_slopes(values: np.ndarray, at_x: float, span: np.ndarray) -> np.ndarray: ...
+def magnitudes(x: np.ndarray) -> np.ndarray: ...
+def steps_within_binades(far: np.ndarray, relative: float) -> np.ndarray: ...
+def moved_points(
+    x: np.ndarray, rows: np.ndarray | None, nodes: np.ndarray, step: np.ndarray, centre: bool
+) -> np.ndarray: ...
+
+class Extrapolation:
+    def __init__(
+        self,
+        central: Any,
+        sided: Any,
+        far: np.ndarray,
+        value: np.ndarray,
+        derivative: int,
+        order: int,
+        noise: np.ndarray | None = None,
+    ) -> None: ...
+    def level(
+        self,
+        rows: np.ndarray | None,
+        step: np.ndarray,
+        is_sided: np.ndarray | None,
+        around: np.ndarray,
+        eps: float,
+        rtol: float,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool, float]: ...
+
 def order_by_breadth(
     start: np.ndarray, column: np.ndarray, starts: np.ndarray, transposed: tuple[np.ndarray, np.ndarray]
 ) -> np.ndarray: ...

@@ -367,6 +367,31 @@ def test_higher_derivatives_within_bounds():
 # ---- values that are not exact
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_single_precision_inside_is_noticed(seed):
+    x = np.random.default_rng(seed).normal(size=3)
+
+    def inner(x):  # a Python float, of values that are rounded to single precision
+        return float(np.float32(np.sum(np.sin(x) * np.exp(x / 3))))
+
+    exact = np.cos(x) * np.exp(x / 3) + np.sin(x) * np.exp(x / 3) / 3
+    found, error, step, _status = adaptive(Recorded(inner), x)
+    assert np.all(abs(found[:, 0] - exact) <= error[:, 0])
+    assert 1e-7 < error.max() < 1e-3
+    assert np.all(step > 1e-2)
+    found, error, _, _ = adaptive_derivative(lambda t: np.float64(np.float32(np.sin(t))), x)
+    assert np.all(abs(found[:, 0] - np.cos(x)) <= error[:, 0])
+
+
+@pytest.mark.parametrize("power", range(5))
+def test_short_values_of_polynomials_are_exact(power):
+    for x in (np.array([1.0, 2.0, 0.5]), np.array([0.3, 1.1, 7.0])):
+        found, error, _, status = adaptive_derivative(lambda t: t**power, x)
+        assert np.all(error[:, 0] <= 1e-11 * (1 + x**power))
+        assert np.all(status == FINE)
+        np.testing.assert_allclose(found[:, 0], power * x ** (power - 1.0), rtol=1e-11, atol=1e-11)
+
+
 def test_float32_has_its_own_eps():
     x = np.array([1.0, 2.0])
     for values, point in (

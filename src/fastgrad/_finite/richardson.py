@@ -10,7 +10,8 @@ each column with two more calls. ``c[j]``, the j-th term at distance h, falls ab
 against the scale on which the function changes; the rate continues the sequence to the first term that the weights do
 not remove. Terms below the rounding of the values say nothing and are left out. Rounding itself is taken as eps times
 the values and the condition of the function, the sum of ``abs(x[j] * df/dx[j])``: what moving every argument by one
-ulp does. That is what is not covered: values that lose digits by cancellation that neither x nor the value shows.
+ulp does. Values that are all as short as those of single precision have its eps, whatever their dtype. What is not
+covered are values that lose digits by cancellation that neither x nor the value shows. All this is `extrapolate.c`.
 
 Truncation grows as h**q and rounding falls as h**-k, so both together say where the best step is. A component whose
 estimate is within the tolerance after one level is done: 2p calls. The others go on with that step, as far as it helps;
@@ -149,8 +150,8 @@ def adaptive(
     value : ndarray, optional
         The value at x, (m,), where it is known.
     eps : float, optional
-        Relative rounding of x or the values, whichever is coarser; by default that of x. Where the values turn out to be
-        coarser, by their dtype or as all of them are short, that counts.
+        Relative rounding of x or the values, whichever is coarser; by default that of x. Values that turn out to be of
+        single precision, by their dtype or as all of them are short, count as that.
 
     Returns
     -------
@@ -227,7 +228,9 @@ def adaptive_derivative(
         points[centre:, slice(None) if rows is None else rows] += nodes * step
         return points
 
-    return _Search(values, points, x, lower, upper, order, accuracy, noise, rtol, value, eps, is_shared=False).run(steps)
+    return _Search(values, points, x, lower, upper, order, accuracy, noise, rtol, value, eps, is_shared=False).run(
+        steps
+    )
 
 
 class _Level(NamedTuple):
@@ -310,7 +313,9 @@ class _Search:
         n, k, r = len(self.x), len(nodes), len(step)
         if self.is_shared and k * r * n > _MOST and r > 1:  # the points would fill the memory
             which = np.array_split(np.arange(n) if rows is None else rows, 2)
-            parts = zip(which, np.array_split(np.broadcast_to(nodes, (k, r)), 2, axis=1), np.array_split(step, 2), strict=True)
+            parts = zip(
+                which, np.array_split(np.broadcast_to(nodes, (k, r)), 2, axis=1), np.array_split(step, 2), strict=True
+            )
             return np.concatenate([self.call(some, at.copy(), by) for some, at, by in parts], axis=1)
         centre = self.value is None
         points = self.points(rows, nodes, step, centre)
