@@ -39,6 +39,36 @@ def all_floats(list values not None):
     return array
 
 
+cdef bint _agree(const floating *a, const double *b, int64_t n, double rtol) noexcept nogil:
+    cdef int64_t i
+    for i in range(n):
+        if a[i] != b[i] and not fabs(a[i] - b[i]) <= rtol * max(fabs(a[i]), fabs(b[i])) and (a[i] == a[i] or b[i] == b[i]):
+            return False
+    return True
+
+
+def agree(np.ndarray a not None, np.ndarray b not None, double rtol):
+    """Whether all numbers are the same but for a relative error; those of `a` may be float32."""
+    _check_array(b, _FLOAT64, a.size, False)
+    cdef const double *to = <const double *>np.PyArray_DATA(b)
+    if np.PyArray_TYPE(a) == np.NPY_FLOAT64:
+        _check_array(a, _FLOAT64, a.size, False)
+        return _agree(<const double *>np.PyArray_DATA(a), to, a.size, rtol)
+    _check_array(a, _FLOAT32, a.size, False)
+    return _agree(<const float *>np.PyArray_DATA(a), to, a.size, rtol)
+
+
+def same_objects(list holders not None, list values not None):
+    """Whether the callables `holders` give back these very objects."""
+    cdef Py_ssize_t i, n = len(values)
+    if len(holders) != n:
+        return False
+    for i in range(n):
+        if holders[i]() is not values[i]:
+            return False
+    return True
+
+
 def plain_points(np.ndarray x not None, double relative, bint is_central):
     """Points for a first difference by each component, and how far apart the two of each are, (n,).
 

@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .. import _core
 from ..transform import Transform, unchanged
 
 MOST_FUNCTIONS = 128  # remembered
@@ -55,12 +56,8 @@ class _Code:
     def serves(self, fun: Any) -> bool:
         """Whether its programs mean `fun`; if not, what is remembered from now on is about `fun`."""
         referred = _referred(fun, self.names)
-        if self.held is not None and len(self.held) == len(referred):
-            for held, value in zip(self.held, referred, strict=True):
-                if held() is not value:
-                    break
-            else:
-                return True
+        if self.held is not None and _core.same_objects(self.held, referred):
+            return True
         if self.changes >= _MOST_CHANGES:
             self.is_refused = True
             return False
