@@ -370,26 +370,21 @@ def hessian_of_gradient(calls: Calls, x: np.ndarray, settings: Settings, sparsit
 
 def difference(calls: Calls, found: Found, shape: tuple[int, ...], x: np.ndarray, is_transposed: bool) -> Difference:
     """Everything known of a derivative of this shape."""
-
-    def shaped(rows: Any) -> Any:
-        if not isinstance(rows, np.ndarray):  # None, or sparse
-            return rows
-        if is_transposed:
-            rows = np.ascontiguousarray(rows.T)
-        rows = rows.reshape(shape)
-        return (rows if rows.dtype is x.dtype else rows.astype(x.dtype))[()]
-
-    status = found.status
+    value, error, step, status = found
     if status is None:
-        is_finite = np.isfinite(found.value).all(axis=1)
-        status = np.where(is_finite, FINE, np.where(found.step == 0, NO_ROOM, NOT_FINITE))
-    return Difference(
-        shaped(found.value),
-        shaped(found.error),
-        calls.nfev,
-        found.step.reshape(x.shape)[()],
-        status.reshape(x.shape)[()],
-    )
+        is_finite = np.isfinite(value).all(axis=1)
+        status = np.where(is_finite, FINE, np.where(step == 0, NO_ROOM, NOT_FINITE))
+    value, error = (_shaped(rows, shape, x.dtype, is_transposed) for rows in (value, error))
+    if x.ndim != 1:
+        step, status = step.reshape(x.shape)[()], status.reshape(x.shape)[()]
+    return Difference(value, error, calls.nfev, step, status)
+
+
+def _shaped(rows: Any, shape: tuple[int, ...], dtype: np.dtype, is_transposed: bool) -> Any:
+    if not isinstance(rows, np.ndarray):  # None, or sparse
+        return rows
+    rows = (np.ascontiguousarray(rows.T) if is_transposed else rows).reshape(shape)
+    return (rows if rows.dtype is dtype else rows.astype(dtype))[()]
 
 
 def _column_statuses(matrix: Any, h: np.ndarray) -> np.ndarray:

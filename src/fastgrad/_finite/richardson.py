@@ -42,6 +42,7 @@ _LEVELS = 16  # at most
 _BROKEN = 3  # of them with values that are not finite, before all nodes go to one side
 _IDLE = 5  # of them in a row that make nothing better
 _MOST = 1 << 22  # numbers in the points of one call
+_ALL = slice(None)
 
 
 class Stencil(NamedTuple):
@@ -288,17 +289,17 @@ class _Search:
             return tolerance(self.derivative, self.order, max(self.eps, self.relative))
         return self.asked
 
-    @np.errstate(all="ignore")
     def run(self, steps: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         n = len(self.x)
         if self.noise is not None:
             if self.value is None:
                 self.call(None, np.empty((0, 1)), np.empty(n))
-            self.relative = float(np.nanmedian(np.minimum(self.noise / np.abs(self.value), 0.1)))
+            with np.errstate(all="ignore"):
+                self.relative = float(np.nanmedian(np.minimum(self.noise / np.abs(self.value), 0.1)))
         eps = self.eps
-        level = self.level(None, *self.place(slice(None), self.first(steps)))
+        level = self.level(None, *self.place(_ALL, self.first(steps)))
         if self.eps > eps and steps is None:  # the values are shorter than x
-            level = self.level(None, *self.place(slice(None), self.first(steps)))
+            level = self.level(None, *self.place(_ALL, self.first(steps)))
         if level.all_fine and (self.room is None or level.step.all()):
             return level.found, level.error, level.step, np.zeros(n, np.intp)
         return self.refine(level, self.first(steps))
@@ -344,7 +345,8 @@ class _Search:
         central, one_sided = nearer / (count / 2), farther / count
         sided = 4 * central < np.minimum(h, one_sided)
         most = np.where(sided, one_sided, central)
-        h = np.where(h > most, np.where(most > 0, np.exp2(np.floor(np.log2(most))), 0.0), h)
+        with np.errstate(all="ignore"):
+            h = np.where(h > most, np.where(most > 0, np.exp2(np.floor(np.log2(most))), 0.0), h)
         return np.where(sided & (above < below), -h, h), sided if sided.any() else None
 
     def level(self, rows: np.ndarray | None, step: np.ndarray, sided: np.ndarray | None) -> _Level:
@@ -372,6 +374,7 @@ class _Search:
         other = stencil(self.derivative, self.order, True)
         return _core.Extrapolation(self.stencil, other, self.far, value, self.derivative, self.order, noise)
 
+    @np.errstate(all="ignore")
     def refine(self, level: _Level, first: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Go on with the rows that are not fine, each with its own step, between the too small and the too large."""
         n, m = level.found.shape
