@@ -367,6 +367,30 @@ def test_higher_derivatives_within_bounds():
 # ---- values that are not exact
 
 
+@pytest.mark.parametrize(
+    "fun",
+    [
+        lambda x: np.exp(x[0]) * np.sin(x[1]) + x[2] ** 2,
+        lambda x: np.sin(300 * x[0]) + x[1] * x[2],  # goes on with other steps
+        lambda x: np.float64(np.float32(np.sin(x).sum())),
+        lambda x: 3.0 * x[0] + 0.0 * x[2],
+        lambda x: np.sqrt(x[0] - 0.3) + np.abs(x[1] - 1.1) + np.log(x[2]),  # at the edge of where it is defined
+        lambda x: 1e300 * x[0] ** 99 * x[1] * 1e10,
+    ],
+)
+def test_the_plain_way_gives_the_same_bits(fun):
+    x = np.array([0.3, 1.1, 7.0])
+    values = Recorded(fun)
+    with np.errstate(all="ignore"):
+        value = np.array([fun(x)])
+        plain = richardson.plain_adaptive(values, x, value, 2.0**-52)
+        n_plain = len(values.points)
+        general = adaptive(values, x, value=value, eps=2.0**-52)
+    for one, other in zip(plain, general, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len(values.points) == 2 * n_plain
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_single_precision_inside_is_noticed(seed):
     x = np.random.default_rng(seed).normal(size=3)

@@ -119,15 +119,19 @@ def _referred(fun: Any, names: list[str]) -> list[Any]:
     if type(fun) is not types.FunctionType:
         function = fun.__func__ if type(fun) is types.MethodType else type(fun).__call__
         referred.append(fun.__self__ if type(fun) is types.MethodType else fun)
-    for cell in function.__closure__ or ():
-        try:
-            referred.append(cell.cell_contents)
-        except ValueError:  # not assigned yet
-            referred.append(_ABSENT)
-    referred.extend(function.__defaults__ or ())
-    referred.extend((function.__kwdefaults__ or {}).values())
+    if function.__closure__:
+        for cell in function.__closure__:
+            try:
+                referred.append(cell.cell_contents)
+            except ValueError:  # not assigned yet
+                referred.append(_ABSENT)
+    if function.__defaults__:
+        referred.extend(function.__defaults__)
+    if function.__kwdefaults__:
+        referred.extend(function.__kwdefaults__.values())
     of = function.__globals__.get
-    referred.extend([of(name, _ABSENT) for name in names])
+    for name in names:
+        referred.append(of(name, _ABSENT))
     return referred
 
 

@@ -117,7 +117,7 @@ def _level(noise: float | None, calls: Calls) -> float:
 
 def plain_adaptive(calls: Calls, x: np.ndarray) -> Found:
     """What `along` gives for a scalar function where a caller asks for nothing but ``method="adaptive"``."""
-    return Found(*richardson.adaptive(calls.values, x, value=calls.f0, eps=calls.eps))
+    return Found(*richardson.plain_adaptive(calls.values, x, calls.f0, calls.eps))
 
 
 def _extrapolated(lines: Any, settings: Settings, accuracy: int, side: int | None) -> Found:

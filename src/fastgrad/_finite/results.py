@@ -17,7 +17,7 @@ MESSAGES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Difference:
     """A derivative by finite differences, with how it was found.
 

@@ -177,6 +177,31 @@ def adaptive(
     return _Search(values, points, x, lower, upper, 1, order, noise, rtol, value, eps, is_shared=True).run(steps)
 
 
+def plain_adaptive(
+    values: Callable[[np.ndarray], np.ndarray], x: np.ndarray, value: np.ndarray, eps: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What `adaptive` finds without bounds, noise and wishes, of values in float64, bit by bit.
+
+    The first level is written out here, as all that a search can do takes as long as the rest for a small function.
+    """
+    scheme = stencil(1, 4)
+    far = _core.magnitudes(x)
+    step = _core.steps_within_binades(far, relative_step(1, 4, eps))
+    around = values(_core.moved_points(x, None, scheme.nodes, step, False))
+    extrapolation = _core.Extrapolation(scheme, stencil(1, 4, True), far, value, 1, 4)
+    level = extrapolation.level(None, step, None, around, eps, tolerance(1, 4, eps))
+    found, error, _, _, all_fine, seen = level
+    if all_fine and seen == eps:
+        return found, error, step, np.zeros(len(x), np.intp)
+    points = partial(_core.moved_points, x)
+    search = _Search(values, points, x, None, None, 1, 4, None, None, value, seen, is_shared=True)
+    if seen > eps:
+        return search.run(None)
+    search.extrapolation = extrapolation
+    around = around.reshape(len(scheme.nodes), len(x), len(value))
+    return search.refine(_Level(*level[:5], step, around), step)
+
+
 def adaptive_derivative(
     values: Callable[[np.ndarray], np.ndarray],
     x: np.ndarray,
