@@ -94,7 +94,7 @@ class Calls:
             if workers is not None and not is_integer(workers):
                 raise TypeError(f"workers is {workers!r}, but fun is a C function\n  cure: a number of threads")
             self._threads = None if workers is None or workers < 1 else int(workers)
-            self._pointer, self._run, self.block = pointer, Calls._in_c, _BATCH
+            self._pointer, self._run, self.block = pointer, Calls._in_c, max(_ROWS, 256 * x0.size)
         elif vectorized:
             if workers is not None:
                 raise ValueError(
@@ -119,7 +119,7 @@ class Calls:
     def _timed(self) -> Any:
         if self._pointer is not None:
             self.nfev += 1
-            return self._pointer.values(self.x0.reshape(1, -1), 1)[0, 0]
+            return self._pointer.values(self.x0.reshape(1, -1).copy(), 1)[0, 0]
         x = self.x0.copy() if self.x0.ndim else self.x0[()]
         self.nfev += 1
         if self._lanes is None:

@@ -48,11 +48,11 @@ class Pointer:
     def values(self, points: np.ndarray, workers: int | None = None) -> np.ndarray:
         """Values (k, 1) at points (k, n), on at most so many threads, or as many as fastgrad may use.
 
-        The function is called by several threads at the same time, without the GIL, and gets a copy of each point.
+        The function is called by several threads at the same time, without the GIL, and may write into the points.
         """
         if np.iscomplexobj(points):
             raise TypeError('fun is a C function of real numbers: method "cs" cannot be used with it')
-        points = np.array(points, np.float64, order="C", ndmin=2)
+        points = np.require(points, np.float64, ["C", "A", "W"])
         values = np.empty((len(points), 1))
         most = 1 if self.is_python else _core.get_num_threads() if workers is None else workers
         with _raising() if self.is_python else contextlib.nullcontext() as report:
