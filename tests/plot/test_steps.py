@@ -64,13 +64,50 @@ def test_diamonds_are_the_steps_and_errors_of_scipy(x0):
 def test_dashed_lines_have_the_powers_of_the_methods():
     ax = plot.step_sweep(smooth, 1.0, methods=["2-point", "3-point", 4, 6, "cs"])
     np.testing.assert_allclose(slopes(ax), [1, 2, 4, 6, 2, -1], rtol=1e-9)
-    assert [text.get_text() for text in ax.texts] == ["$h$", "$h^{2}$", "$h^{4}$", "$h^{6}$", "$1/h$"]  # h² once
+    assert [text.get_text() for text in ax.texts] == ["$1/h$", "$h$", "$h^{2}$", "$h^{4}$", "$h^{6}$"]  # h² once
     forward = curves(ax)["2-point (forward)"]
-    dashed = next(line for line in ax.lines if line.get_label() == "_slope").get_xydata()
-    middle = np.interp(np.log(dashed[1, 0]), *np.log(forward).T)
-    assert np.exp(middle) == pytest.approx(dashed[1, 1], rel=0.05)
+    ends = next(line for line in ax.lines if line.get_label() == "_slope").get_xydata()
+    middle = np.log(ends).mean(axis=0)
+    assert np.interp(middle[0], *np.log(forward).T) == pytest.approx(middle[1], abs=0.05)
     np.testing.assert_allclose(slopes(plot.step_sweep(smooth, 1.0, derivative=2)), [1, 2, -2], rtol=1e-9)
     assert slopes(plot.step_sweep(smooth, 1.0, slopes=False)) == []
+
+
+@pytest.mark.parametrize("derivative", [1, 2, 3])
+@pytest.mark.parametrize("methods", [["3-point"], ["2-point", "3-point"], ["2-point", "3-point", 4], [2, 4, 6], [8, 2]])
+def test_names_of_powers_touch_nothing(methods, derivative):
+    ax = plot.step_sweep(smooth, 1.0, methods=methods, derivative=derivative)
+    assert overlaps(ax) == []
+    powers = sorted(int(text.get_text().strip("$h^{}") or 1) for text in ax.texts if "/" not in text.get_text())
+    assert powers == sorted({"2-point": 1, "3-point": 2}.get(method, method) for method in methods)
+    ends = {text.get_color(): text.xy for text in ax.texts}
+    for line in ax.lines:
+        if line.get_label() == "_slope" and line.get_color() in ends and line.get_color() != "#444444":
+            np.testing.assert_allclose(ends[line.get_color()], line.get_xydata()[-1])
+
+
+def test_names_of_powers_of_two_functions_touch_nothing():
+    ax = plot.step_sweep(np.cos, 0.4, methods=["2-point", "3-point"])
+    plot.step_sweep(lambda x: np.cos(3 * x), 0.4, ax=ax, methods=["2-point", "3-point"])
+    assert [text.get_text() for text in ax.texts] == ["$1/h$", *["$h$", "$h^{2}$"] * 2]
+    assert [found for found in overlaps(ax) if found[0] != "$1/h$"] == []
+
+
+def overlaps(ax):
+    """Names of powers, and what of the picture they touch."""
+    ax.figure.draw_without_rendering()
+    boxes = [(text.get_text(), text.get_window_extent()) for text in ax.texts]
+    found = [(a, b) for i, (a, one) in enumerate(boxes) for b, other in boxes[:i] if one.overlaps(other)]
+    found += [(name, "legend") for name, box in boxes if box.overlaps(ax.get_legend().get_window_extent())]
+    for name, box in boxes:
+        for line in ax.lines:
+            path = line.get_transform().transform_path(line.get_path())
+            is_drawn_through = line.get_linestyle() != "None" and path.intersects_bbox(box, filled=False)
+            if is_drawn_through or box.padded(2).count_contains(path.vertices):
+                found.append((name, line.get_label()))
+        right = ax.get_window_extent().x1
+        found += [(name, "frame")] if box.x0 < right < box.x1 else []
+    return found
 
 
 def test_where_an_error_follows_no_power_no_line_says_so():

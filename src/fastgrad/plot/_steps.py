@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _EPS = float(np.finfo(np.float64).eps)
 _MARKERS = "osv^<>P"  # by colour; the diamond is for customary steps
 _ORDERS = {"2-point": 1, "3-point": 2}
+_LINE = 0.055  # of the height of the Axes: from one name of a power to the next
 _NAMES = {"2-point": "2-point (forward)", "3-point": "3-point (central)", "cs": "complex step"}
 
 
@@ -114,6 +115,7 @@ def step_sweep(
     if first:
         ax.set_xscale("log")
         ax.set_yscale("log")
+        ax.margins(x=0.08)  # room for the names of powers
     name_axes(ax, "step h / max(1, |x|)" if np.abs(x).max(initial=0.0) > 1 else "step h", _error_of(sweep))
     settings = {"linestyle": "none", "markersize": 3.8, "markeredgewidth": 0, **long_names(line_kw)}
     bends = []
@@ -290,7 +292,7 @@ def _draw_slopes(ax: Axes, h: Floats, bends: list[tuple[Any, _Scheme, Floats]], 
         if scheme.offsets
     ]
     rounding = max((factor for factor in roundings if factor), default=None)
-    drawn: list[tuple[int, float]] = []
+    drawn: list[tuple[int, float, Any]] = []
     farthest = None
     for (color, scheme, curve), best in zip(bends, bests, strict=True):
         power, factor = scheme.accuracy, _factor(h, curve, scheme.accuracy, (2 * best, 30 * best))
@@ -300,12 +302,33 @@ def _draw_slopes(ax: Axes, h: Floats, bends: list[tuple[Any, _Scheme, Floats]], 
         if rounding is not None and scheme.offsets:
             crossing = (rounding / factor) ** (1 / (power + derivative))
             farthest = max(farthest or 0.0, crossing)
-        named = any(power == other and abs(np.log(factor / same)) < 0.5 for other, same in drawn)
-        side = "below" if power == max(scheme.accuracy for _, scheme, _ in bends) else "above"
-        _draw_power(ax, power, factor, (crossing, h[-1]), color, None if named else side)
-        drawn.append((power, factor))
+        _draw_power(ax, power, factor, (crossing, h[-1]), color)
+        if not any(power == other and abs(np.log(factor / same)) < 0.5 for other, same, _ in drawn):
+            drawn.append((power, factor, color))
     if rounding is not None:
-        _draw_power(ax, -derivative, rounding, (h[0], farthest or max(bests)), "#444444", "above" if first else None)
+        ends = h[0], farthest or max(bests)
+        _draw_power(ax, -derivative, rounding, ends, "#444444")
+        if first:  # above the middle, as rounding stays below its line
+            middle = np.sqrt(ends[0] * ends[1])
+            place = {"xytext": (5, 4), "textcoords": "offset points", "va": "bottom"}
+            _name_power(ax, -derivative, (middle, rounding * middle**-derivative), "#444444", place)
+    for power, factor, color in sorted(drawn, key=lambda line: line[0]):
+        place = {"xytext": (8, 0), "textcoords": ("offset points", "axes fraction"), "va": "center", "gid": "end"}
+        _name_power(ax, power, (h[-1], factor * h[-1] ** power), color, place)
+    _spread_names(ax)
+
+
+def _spread_names(ax: Axes) -> None:
+    """Put the names of lines into a column right of their ends, those in the way of others below: lines meet there."""
+    ax.autoscale_view()
+    to_axes = ax.transData + ax.transAxes.inverted()
+    taken: list[float] = []
+    for text in (text for text in ax.texts if text.get_gid() == "end"):
+        at = float(to_axes.transform(text.xy)[1])
+        while near := [other for other in taken if abs(other - at) < _LINE]:
+            at = min(near) - 1.001 * _LINE
+        text.xyann = 8, at
+        taken.append(at)
 
 
 def _best_step(h: Floats, curve: Floats) -> float:
@@ -332,21 +355,12 @@ def _factor(h: Floats, curve: Floats, power: int, within: tuple[float, float]) -
     return float(np.exp(np.median(y - power * x)))
 
 
-def _draw_power(ax: Axes, power: int, factor: float, ends: tuple[float, float], color: Any, side: str | None) -> None:
-    """A dashed line, with its power above or below the middle of one that falls, the lower half of one that rises."""
-    x = np.array([ends[0], np.geomspace(*ends, 101)[50 if power < 0 else 32], ends[1]])
-    y = factor * x**power
-    ax.plot(x, y, color=color, linestyle=(0, (5, 2)), linewidth=1.1, zorder=1.5, label="_slope")
-    if side:
-        name = "h" if abs(power) == 1 else f"h^{{{abs(power)}}}"
-        above, right = side == "above", (side == "above") == (power < 0)
-        ax.annotate(
-            f"${name}$" if power > 0 else f"$1/{name}$",
-            (x[1], y[1]),
-            (5 if right else -4, 4 if above else -4),
-            textcoords="offset points",
-            ha="left" if right else "right",
-            va="bottom" if above else "top",
-            color=color,
-            fontsize="large",
-        )
+def _draw_power(ax: Axes, power: int, factor: float, ends: tuple[float, float], color: Any) -> None:
+    """A dashed line."""
+    x = np.array(ends)
+    ax.plot(x, factor * x**power, color=color, linestyle=(0, (5, 2)), linewidth=1.1, zorder=1.5, label="_slope")
+
+
+def _name_power(ax: Axes, power: int, at: tuple[float, float], color: Any, place: dict[str, Any]) -> None:
+    name = "h" if abs(power) == 1 else f"h^{{{abs(power)}}}"
+    ax.annotate(f"${name}$" if power > 0 else f"$1/{name}$", at, color=color, fontsize="large", **place)
