@@ -2,6 +2,7 @@ import math
 import pickle
 import subprocess
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from finite_cases import INF, METHODS, TOLERANCE, curve, random, recorded, rosen
 
 import fastgrad as fg
 from fastgrad import finite
+
+EPS = np.finfo(float).eps
 
 # ---- the same as SciPy's
 
@@ -158,22 +161,65 @@ def test_integer_values_are_not_precise_values():
 # ---- derivatives of higher order
 
 
-@pytest.mark.parametrize("order", range(1, 11))
-@pytest.mark.parametrize("kind", [None, "forward", "backward"])
-def test_derivatives_of_every_order(order, kind):
-    x = np.array([-0.5, 0.0, 0.8])
-    found = finite.derivative(np.sin, x, order=order, accuracy=6, kind=kind)
-    error = np.abs(found - np.sin(x + order * np.pi / 2))
-    assert error.max() < 1e-12 ** (6 / (6 + order)) * (1 if kind is None else 1000)
+def rounding(points, weights, values):
+    """How far rounding takes a difference at most, in units of h^order: eps / 2 for each operation.
+
+    Each value, its weight and their product round, the sums of them, and at the end the power of the step (as much as
+    two roundings), the denominator, its product with that and the quotient.
+    """
+    return (len(points) + 7) * EPS / 2 * sum(abs(w * v) for w, v in zip(weights, values, strict=True))
 
 
 @pytest.mark.parametrize("order", range(1, 11))
-def test_polynomials_up_to_the_degree_of_the_scheme_are_exact(order):
-    accuracy = 2
-    coefficients = random(order + accuracy)  # degree one below
-    poly = np.polynomial.Polynomial(coefficients)
-    found = finite.derivative(poly, 0.3, order=order, accuracy=accuracy, abs_step=0.25)
-    np.testing.assert_allclose(found, poly.deriv(order)(0.3), rtol=1e-16 * 40**order)
+@pytest.mark.parametrize("kind", ["central", "forward", "backward"])
+def test_polynomials_up_to_the_degree_of_the_scheme_are_exact(order, kind):
+    step = 0.5  # all points are numbers without rounding
+    for accuracy in (2, 4, 6, 8) if kind == "central" else range(1, 9):
+        offsets, weights = fg.grid.coefficients(order, accuracy, kind)
+        root = (offsets[0] + offsets[-1]) / 2 - 0.5  # among the points, so that values are small
+        for x in (0.0, -1.25, 40.0):
+            for degree in range(order + accuracy):
+                seen = []
+
+                def power(t):
+                    seen.append(float(t))
+                    return float((Fraction(seen[-1]) - Fraction(x + step * root)) ** degree)  # rounded once
+
+                found = finite.derivative(
+                    power, x, order=order, accuracy=accuracy, kind=kind, abs_step=step, trace=False
+                )
+                used = {x + step * o for o, w in zip(offsets, weights, strict=True) if w}
+                assert set(seen) == used | {x}
+                exact = math.perm(degree, order) * (-step * root) ** max(degree - order, 0)
+                values = [(step * (o - root)) ** degree for o in offsets]
+                bound = rounding(offsets, weights, values) / step**order
+                assert abs(found - exact) <= bound
+                assert bound < 1e-6 * max(abs(exact), math.factorial(order))  # which says something
+
+
+@pytest.mark.parametrize("order", range(1, 11))
+@pytest.mark.parametrize("kind", ["central", "forward", "backward"])
+@pytest.mark.parametrize("accuracy", [2, 4, 6, 8])
+def test_default_steps_are_about_the_best(order, kind, accuracy):
+    offsets, weights = fg.grid.coefficients(order, accuracy, kind)
+    moments = [
+        float(abs(sum(w * o**power for w, o in zip(weights, offsets, strict=True)))) / math.factorial(power)
+        for power in range(order + accuracy, order + accuracy + 60)
+    ]
+
+    def bound(h, x):
+        """Of the error for a sine: all derivatives are at most 1, and moving by eps x takes values so far at most."""
+        with np.errstate(all="ignore"):
+            truncated = sum(moment * h ** (accuracy + k) for k, moment in enumerate(moments))
+        return truncated + rounding(offsets, weights, [1 + abs(x) + h * abs(o) for o in offsets]) / h**order
+
+    for x in (-0.5, 0.0, 0.8):
+        found = finite.derivative(
+            np.sin, x, order=order, accuracy=accuracy, kind=kind, trace=False, full_output=True
+        )
+        h = abs(float(found.step))
+        assert abs(found.value - np.sin(x + order * np.pi / 2)) <= bound(h, x)
+        assert bound(h, x) <= 3 * min(bound(h * 2.0 ** (k / 4), x) for k in range(-24, 25))
 
 
 @pytest.mark.parametrize(("method", "kind", "accuracy", "expected"), [

@@ -1,5 +1,6 @@
 from fractions import Fraction
 
+import mpmath as mp
 import numpy as np
 import pytest
 
@@ -17,6 +18,33 @@ def test_numerators_are_the_weights(order, is_central):
     known = dict(zip(scheme.offsets, scheme.numerators, strict=True))
     assert [Fraction(known.get(o, 0), scheme.denominator) for o in offsets] == list(weights)
     assert scheme.reach == max(map(abs, scheme.offsets))
+
+
+class Exactly:
+    """Lines on which the numbers and the values of a function have as many digits as mpmath works with."""
+
+    is_one_point = False
+
+    def __init__(self, fun, t):
+        self.fun, self.t = fun, np.array([t])
+
+    def values(self, places, which):
+        return np.array([[[self.fun(t)] for t in row] for row in places])
+
+
+@pytest.mark.parametrize("order", range(1, 11))
+@pytest.mark.parametrize("kind", ["central", "forward", "backward"])
+def test_the_order_of_convergence_is_the_stated_one(order, kind):
+    start, is_central = mp.mpf("0.3"), kind == "central"
+    for accuracy in (2, 4, 6, 8) if is_central else range(1, 9):
+        with mp.workdps(100):
+            errors = []
+            for h in (mp.mpf(2) ** -12, mp.mpf(2) ** -13):
+                h = np.array([-h if kind == "backward" else h])
+                (value,), _ = schemes.differences(Exactly(mp.exp, start), h, order, accuracy, is_central, None)
+                errors.append(value[0] - mp.exp(start))
+            measured = float(mp.log(errors[0] / errors[1], 2))
+        assert measured == pytest.approx(accuracy, abs=0.01), accuracy
 
 
 @pytest.mark.parametrize("is_central", [False, True])

@@ -322,8 +322,9 @@ def _spread_names(ax: Axes) -> None:
     """Put the names of lines into a column right of their ends, those in the way of others below: lines meet there."""
     ax.autoscale_view()
     to_axes = ax.transData + ax.transAxes.inverted()
+    names: list[Any] = [text for text in ax.texts if text.get_gid() == "end"]
     taken: list[float] = []
-    for text in (text for text in ax.texts if text.get_gid() == "end"):
+    for text in names:
         at = float(to_axes.transform(text.xy)[1])
         while near := [other for other in taken if abs(other - at) < _LINE]:
             at = min(near) - 1.001 * _LINE
