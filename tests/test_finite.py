@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from finite_cases import INF, METHODS, TOLERANCE, curve, random, recorded, rosen, slopes
+from finite_cases import INF, METHODS, TOLERANCE, curve, random, recorded, rosen, shifted, slopes
 
 import fastgrad as fg
 from fastgrad import finite
@@ -16,10 +16,11 @@ EPS = np.finfo(float).eps
 # ---- the same as SciPy's
 
 
+STEPS = [{}, {"rel_step": 1e-5}, {"abs_step": 1e-4}, {"rel_step": [1e-5, 0, 1e-7]}]
+
+
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(
-    "options", [{}, {"rel_step": 1e-5}, {"abs_step": 1e-4}, {"rel_step": [1e-5, 0, 1e-7]}], ids=str
-)
+@pytest.mark.parametrize("options", STEPS, ids=str)
 @pytest.mark.parametrize("bounds", [(-INF, INF), (-1e-9, 2.0), ([-3, 0.5, 0.0], [0.0, 0.5001, 1e-9])], ids=str)
 def test_jacobians_are_those_of_scipy_bit_by_bit(method, options, bounds):
     numdiff = pytest.importorskip("scipy.optimize._numdiff")
@@ -45,14 +46,42 @@ def test_gradients_far_from_one_are_those_of_scipy(method):
         )
 
 
-def test_float32_takes_scipys_steps():
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("options", STEPS, ids=str)
+@pytest.mark.parametrize("bounds", [(-INF, INF), (-1e-9, 2.0), ([-3, 0.5, 0.0], [0.0, 0.5001, 1e-9])], ids=str)
+def test_gradients_with_arguments_are_those_of_scipy_bit_by_bit(method, options, bounds):
+    numdiff = pytest.importorskip("scipy.optimize._numdiff")
+    options = {"bounds": bounds, "args": (0.25,), "kwargs": {"scale": 3.0}, **options}
+    for x in ([0.0, 0.5, 1e-9], [-0.0, 0.50005, 0.0]):
+        expected = numdiff.approx_derivative(shifted, x, method, **options)
+        np.testing.assert_array_equal(finite.gradient(shifted, x, method=method, trace=False, **options), expected)
+        matrix = finite.jacobian(
+            shifted, x, method=method, trace=False, f0=shifted(np.array(x), 0.25, scale=3.0), **options
+        )
+        np.testing.assert_array_equal(matrix, expected)
+
+
+@pytest.mark.parametrize("options", [{}, {"rel_step": 1e-2}, {"abs_step": 1e-2}, {"bounds": (-2.0, 1.5)}], ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
+def test_float32_takes_scipys_points(dtype, options):
     numdiff = pytest.importorskip("scipy.optimize._numdiff")
     x = np.array([1.5, -2.0, 0.25], np.float32)
+
+    def fun(x):
+        return rosen(x).astype(dtype)
+
     for method in ("2-point", "3-point"):
-        found = finite.gradient(rosen, x, method=method, trace=False)
-        assert found.dtype == np.float32
-        np.testing.assert_allclose(found, numdiff.approx_derivative(rosen, x, method), rtol=3e-3)
-        np.testing.assert_allclose(found, fg.grad(rosen)(x.astype(np.float64)), rtol=5e-3)
+        ours, theirs = [], []
+        found = finite.gradient(recorded(fun, ours), x, method=method, trace=False, full_output=True, **options)
+        expected = numdiff.approx_derivative(recorded(fun, theirs), x, method, **options)
+        assert found.value.dtype == np.float32
+        assert all(point.dtype == np.float32 for point in ours)
+        np.testing.assert_array_equal(np.unique(ours, axis=0), np.unique(theirs, axis=0))
+        if method == "2-point":  # SciPy divides by the step before it was rounded to a float32, not by the one taken
+            expected = expected * found.step / (np.array(ours[1:]).diagonal() - x)
+        np.testing.assert_allclose(found.value, expected, rtol=2e-7)
+        if not options:
+            np.testing.assert_allclose(found.value, fg.grad(rosen)(x.astype(np.float64)), rtol=5e-3)
 
 
 def test_directions_are_those_of_scipys_linear_operator():
@@ -180,16 +209,13 @@ def test_polynomials_up_to_the_degree_of_the_scheme_are_exact(order, kind):
         for x in (0.0, -1.25, 40.0):
             for degree in range(order + accuracy):
                 seen = []
-
-                def power(t):
-                    seen.append(float(t))
-                    return float((Fraction(seen[-1]) - Fraction(x + step * root)) ** degree)  # rounded once
-
+                power = recorded(lambda t, at, degree: float((Fraction(float(t)) - at) ** degree), seen)  # rounded once
                 found = finite.derivative(
-                    power, x, order=order, accuracy=accuracy, kind=kind, abs_step=step, trace=False
-                )
+                    power, x, order=order, accuracy=accuracy, kind=kind, abs_step=step, trace=False,
+                    args=(Fraction(x + step * root), degree),
+                )  # fmt: skip
                 used = {x + step * o for o, w in zip(offsets, weights, strict=True) if w}
-                assert set(seen) == used | {x}
+                assert set(map(float, seen)) == used | {x}
                 exact = math.perm(degree, order) * (-step * root) ** max(degree - order, 0)
                 values = [(step * (o - root)) ** degree for o in offsets]
                 bound = rounding(offsets, weights, values) / step**order
@@ -214,9 +240,7 @@ def test_default_steps_are_about_the_best(order, kind, accuracy):
         return truncated + rounding(offsets, weights, [1 + abs(x) + h * abs(o) for o in offsets]) / h**order
 
     for x in (-0.5, 0.0, 0.8):
-        found = finite.derivative(
-            np.sin, x, order=order, accuracy=accuracy, kind=kind, trace=False, full_output=True
-        )
+        found = finite.derivative(np.sin, x, order=order, accuracy=accuracy, kind=kind, trace=False, full_output=True)
         h = abs(float(found.step))
         assert abs(found.value - np.sin(x + order * np.pi / 2)) <= bound(h, x)
         assert bound(h, x) <= 3 * min(bound(h * 2.0 ** (k / 4), x) for k in range(-24, 25))

@@ -13,27 +13,52 @@ from fastgrad import finite
 
 @pytest.mark.parametrize("method", ["2-point", "3-point"])
 @pytest.mark.parametrize("level", [1e-9, 1e-6, 1e-3])
-def test_steps_from_noise_are_long_enough(method, level):
+def test_steps_from_noise_are_those_that_balance_it(method, level):
     rng = np.random.default_rng(5)
 
     def noisy(x):
         return np.sum(np.cos(x) + 0.3 * x**2) + level * rng.uniform(-1, 1)
 
     x = np.array([0.4, 0.1, -2.0, 30.0])
-    exact = -np.sin(x) + 0.6 * x
-    error = np.abs(finite.gradient(noisy, x, method=method, noise=level, trace=False) - exact)
-    assert (error < 10 * (level**0.5 if method == "2-point" else level ** (2 / 3) * np.maximum(1, np.abs(x)))).all()
+    exact, bend, scale = -np.sin(x) + 0.6 * x, abs(0.6 - np.cos(x)), np.maximum(1, abs(x))
+    found = finite.gradient(noisy, x, method=method, noise=level, trace=False, full_output=True)
+    h = abs(found.step)
+    if method == "2-point":  # Moré and Wild's step
+        balanced = 8**0.25 * np.sqrt(level / bend)
+        bound = 2 * level / h + h / 2 * (bend + h)  # third derivatives are at most 1
+    else:
+        balanced = np.cbrt(3 * level * scale / bend)
+        bound = level / h + h**2 / 6
+    # much noise asks for a long probe, which sees the mean of the curvature around x
+    np.testing.assert_allclose(h, balanced, rtol=0.02 if level < 1e-4 else 0.4)
+    assert np.all(abs(found.value - exact) <= bound)
     plain = np.abs(finite.gradient(noisy, x, method=method, trace=False) - exact)
-    assert plain.max() > 5 * error.max()
-    second = finite.hessian(noisy, x, noise=level, trace=False)
-    np.testing.assert_allclose(second, np.diag(-np.cos(x) + 0.6), atol=60 * level**0.5)
+    assert plain.max() > bound.max()
+
+
+@pytest.mark.parametrize("level", [1e-9, 1e-6, 1e-3])
+def test_second_differences_of_noisy_values(level):
+    rng = np.random.default_rng(5)
+
+    def noisy(x):
+        return np.sum(np.cos(x) + 0.3 * x**2) + level * rng.uniform(-1, 1)
+
+    x = np.array([0.4, 0.1, -2.0, 30.0])
+    found = finite.hessian(noisy, x, noise=level, trace=False, full_output=True)
+    h, size = found.step, abs(np.sum(np.cos(x) + 0.3 * x**2))
+    np.testing.assert_allclose(h, (48 * level / size) ** 0.25 * np.maximum(1, abs(x)), rtol=level)
+    # 1 + 2 + 1 values in a second difference, 8 halves in a mixed one, which has nothing to truncate here
+    bound = 4 * level / np.outer(h, h) + np.diag(h**2 / 12)
+    assert np.all(abs(found.value - np.diag(0.6 - np.cos(x))) <= bound)
 
 
 def test_noise_where_there_is_no_curvature():
     found = finite.gradient(lambda x: 3 * x[0] + 2 * x[1], [1.0, 5.0], noise=1e-8, full_output=True)
     np.testing.assert_allclose(found.value, [3.0, 2.0], rtol=1e-6)
     assert (np.abs(found.step) >= 1e-2).all()
-    assert abs(finite.derivative(np.sin, 0.3, noise=1e-6, order=2) + np.sin(0.3)) < 1e-2
+    found = finite.derivative(np.sin, 0.3, noise=1e-6, order=2, full_output=True)
+    assert found.step == pytest.approx((48e-6 / np.sin(0.3)) ** 0.25)
+    assert abs(found.value + np.sin(0.3)) <= found.step**2 / 12
 
 
 # ---- ways to call
