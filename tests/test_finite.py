@@ -65,6 +65,7 @@ def test_gradients_with_arguments_are_those_of_scipy_bit_by_bit(method, options,
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
 def test_float32_takes_scipys_points(dtype, options):
     numdiff = pytest.importorskip("scipy.optimize._numdiff")
+    scipy_version = tuple(map(int, pytest.importorskip("scipy").__version__.split(".")[:2]))
     x = np.array([1.5, -2.0, 0.25], np.float32)
 
     def fun(x):
@@ -77,7 +78,7 @@ def test_float32_takes_scipys_points(dtype, options):
         assert found.value.dtype == np.float32
         assert all(point.dtype == np.float32 for point in ours)
         np.testing.assert_array_equal(np.unique(ours, axis=0), np.unique(theirs, axis=0))
-        if method == "2-point":  # SciPy divides by the step before it was rounded to a float32, not by the one taken
+        if method == "2-point" and scipy_version < (1, 18):  # it divides by the step before rounding to float32
             expected = expected * found.step / (np.array(ours[1:]).diagonal() - x)
         np.testing.assert_allclose(found.value, expected, rtol=2e-7)
         if not options:
