@@ -201,7 +201,8 @@ fg_status fg_extrapolate(const fg_extrapolation *x, const fg_level *level, doubl
             level->found[at] = e.term[0] / l.scale;
             level->error[at] = (none ? v.rounded : v.truncated + v.rounded) / scale;
             level->balance[at] = v.rounded / v.truncated;
-            level->is_fine[at] = none || (v.truncated <= larger(asked, v.rounded) && v.rounded <= allowed);
+            const bool will_do = v.truncated <= larger(asked, v.rounded) && v.rounded <= allowed;
+            level->is_fine[at] = scale != 0 && (none || will_do);
         }
     }
     *eps = isinf(finest) ? level->eps : finest;

@@ -466,6 +466,34 @@ typedef struct {
     uint8_t *is_fine;        /* the error will do */
 } fg_level;
 
+/* The search of every row for the step that suits all its columns. */
+typedef struct {
+    double *found, *error; /* (n, n_columns): the best so far */
+    double *reach;         /* (n, n_columns): its step */
+    uint8_t *is_settled;   /* (n, n_columns) */
+    double *step;          /* (n,): of the last that was better, negative where one-sided nodes are below */
+    int64_t *status;       /* (n,): a fg_difference */
+    double *small, *large; /* (n,): between which steps the search goes on */
+    int32_t *n_broken;     /* (n,): levels with values that are not finite */
+    int32_t *n_idle;       /* (n,): levels in a row that made nothing better */
+} fg_search;
+
+typedef enum { FG_FINE, FG_INACCURATE, FG_NOT_FINITE, FG_NO_ROOM } fg_difference;
+
+/* How long the steps may be that rows want, and whether nodes go to one side for it: where that makes them 4 times
+ * longer. `room` is (2, n), below and above, `rows` is NULL for all. Returns whether any is one-sided. */
+int fg_place(const fg_extrapolation *extrapolation, const double *room, const int64_t *rows, int64_t n_rows,
+             double *step, uint8_t *is_sided);
+
+void fg_search_begin(const fg_extrapolation *extrapolation, const fg_level *level, fg_search *search);
+
+/* Learns from a level; `rows`, `step` and `is_sided` of the next one, whose number is returned. `first` steps are taken
+ * again where all nodes move to one side, as there is nothing on the other; `room` remembers that. */
+int64_t fg_search_next(const fg_extrapolation *extrapolation, const fg_level *level, fg_search *search,
+                       const double *first, double *room, int64_t *rows, double *step, uint8_t *is_sided);
+
+void fg_search_end(const fg_extrapolation *extrapolation, const fg_level *level, fg_search *search);
+
 /* Derivatives and their errors. `eps` becomes the rounding of the values: coarser than was said, where all of them show
  * it. */
 FG_CHECKED fg_status fg_extrapolate(const fg_extrapolation *extrapolation, const fg_level *level, double *eps,

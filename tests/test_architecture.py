@@ -26,7 +26,7 @@ C_FLOORS = [
     ["pool", "program", "verify"],
     [*KERNELS, "cpu"],
     ["plan", "across", "loop", "groups", "tiles", "grid"],
-    ["machine", "points", "extrapolate", "colour"],
+    ["machine", "points", "extrapolate", "search", "colour"],
     ["descent", "iterate", "pass"],
     ["train"],
 ]

@@ -246,3 +246,21 @@ cdef extern from "fastgrad.h" nogil:
         double *balance
         uint8_t *is_fine
     fg_status fg_extrapolate(const fg_extrapolation *extrapolation, const fg_level *level, double *eps, fg_error *error)
+
+    ctypedef struct fg_search:
+        double *found
+        double *error
+        double *reach
+        uint8_t *is_settled
+        double *step
+        int64_t *status
+        double *small
+        double *large
+        int32_t *n_broken
+        int32_t *n_idle
+    int fg_place(const fg_extrapolation *extrapolation, const double *room, const int64_t *rows, int64_t n_rows,
+                 double *step, uint8_t *is_sided)
+    void fg_search_begin(const fg_extrapolation *extrapolation, const fg_level *level, fg_search *search)
+    int64_t fg_search_next(const fg_extrapolation *extrapolation, const fg_level *level, fg_search *search,
+                           const double *first, double *room, int64_t *rows, double *step, uint8_t *is_sided)
+    void fg_search_end(const fg_extrapolation *extrapolation, const fg_level *level, fg_search *search)

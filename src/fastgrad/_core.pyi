@@ -172,11 +172,13 @@ class Extrapolation:
         central: Any,
         sided: Any,
         far: np.ndarray,
-        value: np.ndarray,
         derivative: int,
         order: int,
-        noise: np.ndarray | None = None,
+        is_shared: bool,
+        room: np.ndarray | None = None,
     ) -> None: ...
+    def start(self, value: np.ndarray, noise: np.ndarray | None = None) -> None: ...
+    def place(self, step: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]: ...
     def level(
         self,
         rows: np.ndarray | None,
@@ -185,7 +187,9 @@ class Extrapolation:
         around: np.ndarray,
         eps: float,
         rtol: float,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool, float]: ...
+    ) -> tuple[bool, float]: ...
+    def next(self, first: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]: ...
+    def result(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]: ...
 
 def order_by_breadth(
     start: np.ndarray, column: np.ndarray, starts: np.ndarray, transposed: tuple[np.ndarray, np.ndarray]

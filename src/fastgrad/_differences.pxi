@@ -218,31 +218,44 @@ cdef class Extrapolation:
         With symmetric nodes and with nodes on one side, as `richardson.stencil` makes them.
     far : (n,) ndarray
         Absolute value of the number that each row moves.
-    value : (m,) or (n, m) ndarray
-        Values where nothing has moved: with (m,) the rows are derivatives of one function.
     derivative, order : int
         Which derivative, and with which power of the step the error falls.
-    noise : (m,) ndarray, optional
-        Standard deviation of the values.
+    is_shared : bool
+        Whether the rows are derivatives of one function, so that its values at x are (m,) instead of (n, m).
+    room : (2, n) ndarray, optional
+        How far the numbers may move down and up.
     """
     cdef fg_extrapolation extrapolation
-    cdef list kept
+    cdef fg_level last
+    cdef fg_search search
+    cdef np.ndarray room
+    cdef list kept, of_level, of_search
+    cdef bint all_fine
 
-    def __cinit__(self, central, sided, np.ndarray far not None, np.ndarray value not None, int derivative, int order,
-                  np.ndarray noise=None):
+    def __cinit__(self, central, sided, np.ndarray far not None, int derivative, int order, bint is_shared,
+                  np.ndarray room=None):
         cdef fg_extrapolation *x = &self.extrapolation
-        if value.ndim < 1 or value.ndim > 2:
-            raise ValueError(f"value has shape {np.shape(value)}, not (m,) or (n, m)")
-        x.n, x.n_columns, x.is_shared = far.size, value.shape[value.ndim - 1], value.ndim == 1
-        x.derivative, x.order = derivative, order
-        self.kept = [far, value, noise]
+        x.n, x.is_shared, x.derivative, x.order = far.size, is_shared, derivative, order
+        self.kept = [far]
+        self.room = room
         _extrapolant(&x.central, central, self.kept)
         _extrapolant(&x.sided, sided, self.kept)
         _check_array(far, _FLOAT64, x.n, False)
+        x.far = <const double *>np.PyArray_DATA(far)
+        if room is not None:
+            _check_array(room, _FLOAT64, 2 * x.n, True)
+
+    def start(self, np.ndarray value not None, np.ndarray noise=None):
+        """Begin with the values where nothing has moved, and their standard deviation (m,), if it is known."""
+        cdef fg_extrapolation *x = &self.extrapolation
+        if x.value != NULL or value.ndim != (1 if x.is_shared else 2):
+            raise ValueError(f"value has shape {np.shape(value)}, or is set already")
+        x.n_columns = value.shape[value.ndim - 1]
         _check_array(value, _FLOAT64, x.n_columns if x.is_shared else x.n * x.n_columns, False)
-        x.far, x.value = <const double *>np.PyArray_DATA(far), <const double *>np.PyArray_DATA(value)
+        self.kept.append(value)
         if noise is not None:
             _check_array(noise, _FLOAT64, x.n_columns, False)
+            self.kept.append(noise)
             x.noise = <const double *>np.PyArray_DATA(noise)
         if x.is_shared:
             x.slope = <double *>calloc(x.n + 1, (x.n_columns + 1) * sizeof(double))
@@ -250,11 +263,23 @@ cdef class Extrapolation:
             x.column = <fg_column *>calloc(x.n_columns + 1, sizeof(fg_column))
             if x.slope == NULL or x.scale == NULL or x.column == NULL:
                 raise MemoryError
+        x.value = <const double *>np.PyArray_DATA(value)
 
     def __dealloc__(self):
         free(self.extrapolation.slope)
         free(self.extrapolation.scale)
         free(self.extrapolation.column)
+
+    def place(self, np.ndarray step not None):
+        """What the room leaves of the first steps (n,), and which rows have all nodes on one side, if any."""
+        if self.room is None:
+            return step, None
+        cdef np.ndarray placed = step.copy(), is_sided = _new(1, step.size, 0, np.NPY_BOOL)
+        _check_array(placed, _FLOAT64, self.extrapolation.n, True)
+        cdef bint any_sided = fg_place(&self.extrapolation, <const double *>np.PyArray_DATA(self.room), NULL,
+                                       step.size, <double *>np.PyArray_DATA(placed),
+                                       <uint8_t *>np.PyArray_DATA(is_sided))
+        return placed, is_sided if any_sided else None
 
     def level(self, np.ndarray rows, np.ndarray step not None, np.ndarray is_sided, np.ndarray around not None,
               double eps, double rtol):
@@ -275,10 +300,8 @@ cdef class Extrapolation:
 
         Returns
         -------
-        found, error, is_fine, balance : (r, m) ndarray
-            Derivatives, their errors, whether these are as asked, and the ratio of rounding to truncation.
         all_fine : bool
-            Whether all of them are.
+            Whether all errors are as asked.
         eps : float
             That of single precision if the values are, whatever they are stored in, or the one given.
         """
@@ -287,6 +310,8 @@ cdef class Extrapolation:
         cdef fg_status status
         cdef double seen = eps
         cdef int64_t m = self.extrapolation.n_columns, n = step.size, size = n * m
+        if self.extrapolation.value == NULL:
+            raise ValueError("start comes first")
         _check_array(step, _FLOAT64, n, False)
         _check_array(around, _FLOAT64, self.extrapolation.central.n_nodes * size, False)
         level.n_rows, level.rows, level.is_sided, level.eps, level.rtol = n, NULL, NULL, eps, rtol
@@ -308,4 +333,54 @@ cdef class Extrapolation:
                 status = fg_extrapolate(&self.extrapolation, &level, &seen, &error)
         if status:
             _raise(status, &error)
-        return found, errors, is_fine, balance, memchr(level.is_fine, 0, size) == NULL, seen
+        self.last, self.of_level = level, [found, errors, step, rows, is_sided, around, balance, is_fine]
+        self.all_fine = memchr(level.is_fine, 0, size) == NULL
+        return self.all_fine, seen
+
+    cdef int _begin(self) except -1:
+        cdef fg_extrapolation *x = &self.extrapolation
+        cdef fg_search *s = &self.search
+        cdef np.ndarray found = _new(2, x.n, x.n_columns, np.NPY_FLOAT64)
+        cdef np.ndarray error = _new(2, x.n, x.n_columns, np.NPY_FLOAT64)
+        cdef np.ndarray reach = _new(2, x.n, x.n_columns, np.NPY_FLOAT64)
+        cdef np.ndarray is_settled = _new(2, x.n, x.n_columns, np.NPY_BOOL)
+        cdef np.ndarray step = _new(1, x.n, 0, np.NPY_FLOAT64), status = _new(1, x.n, 0, np.NPY_INT64)
+        cdef np.ndarray limits = _new(2, 2, x.n, np.NPY_FLOAT64), counts = _new(2, 2, x.n, np.NPY_INT32)
+        if self.last.n_rows != x.n or self.of_level is None:
+            raise ValueError("the first level is of all rows")
+        if self.room is None:
+            self.room = np.full((2, x.n), np.inf)
+        self.of_search = [found, error, step, status, reach, is_settled, limits, counts]
+        s.found, s.error = <double *>np.PyArray_DATA(found), <double *>np.PyArray_DATA(error)
+        s.reach, s.is_settled = <double *>np.PyArray_DATA(reach), <uint8_t *>np.PyArray_DATA(is_settled)
+        s.step, s.status = <double *>np.PyArray_DATA(step), <int64_t *>np.PyArray_DATA(status)
+        s.small = <double *>np.PyArray_DATA(limits)
+        s.large = s.small + x.n
+        s.n_broken = <int32_t *>np.PyArray_DATA(counts)
+        s.n_idle = s.n_broken + x.n
+        fg_search_begin(x, &self.last, s)
+        return 0
+
+    def next(self, np.ndarray first not None):
+        """The rows (r,) that go on after the last level, with which steps, and which of them have one-sided nodes, if
+        any. `first` are those that begin anew when all nodes move to one side."""
+        cdef fg_extrapolation *x = &self.extrapolation
+        cdef int64_t n
+        _check_array(first, _FLOAT64, x.n, False)
+        if self.of_search is None:
+            self._begin()
+        cdef np.ndarray rows = _new(1, self.last.n_rows, 0, np.NPY_INT64)
+        cdef np.ndarray step = _new(1, self.last.n_rows, 0, np.NPY_FLOAT64)
+        cdef np.ndarray is_sided = _new(1, self.last.n_rows, 0, np.NPY_BOOL)
+        n = fg_search_next(x, &self.last, &self.search, <const double *>np.PyArray_DATA(first),
+                           <double *>np.PyArray_DATA(self.room), <int64_t *>np.PyArray_DATA(rows),
+                           <double *>np.PyArray_DATA(step), <uint8_t *>np.PyArray_DATA(is_sided))
+        is_sided = is_sided[:n]
+        return rows[:n], step[:n], is_sided if memchr(np.PyArray_DATA(is_sided), 1, n) != NULL else None
+
+    def result(self):
+        """Derivatives and errors (n, m), the steps that gave them and statuses (n,)."""
+        if self.of_search is None:
+            return self.of_level[0], self.of_level[1], self.of_level[2], np.zeros(self.extrapolation.n, np.int64)
+        fg_search_end(&self.extrapolation, &self.last, &self.search)
+        return tuple(self.of_search[:4])

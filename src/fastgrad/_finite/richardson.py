@@ -35,14 +35,9 @@ import numpy as np
 
 from .. import _core
 from .._arrays import FLOAT64
-from .results import FINE, INACCURATE, NO_ROOM, NOT_FINITE
-
 _MARGIN = 2.0  # for a sequence of terms that goes on a little faster than its rate
 _LEVELS = 16  # at most
-_BROKEN = 3  # of them with values that are not finite, before all nodes go to one side
-_IDLE = 5  # of them in a row that make nothing better
 _MOST = 1 << 22  # numbers in the points of one call
-_ALL = slice(None)
 
 
 class Stencil(NamedTuple):
@@ -184,22 +179,9 @@ def plain_adaptive(
 
     The first level is written out here, as all that a search can do takes as long as the rest for a small function.
     """
-    scheme = stencil(1, 4)
-    far = _core.magnitudes(x)
-    step = _core.steps_within_binades(far, relative_step(1, 4, eps))
-    around = values(_core.moved_points(x, None, scheme.nodes, step, False))
-    extrapolation = _core.Extrapolation(scheme, stencil(1, 4, True), far, value, 1, 4)
-    level = extrapolation.level(None, step, None, around, eps, tolerance(1, 4, eps))
-    found, error, _, _, all_fine, seen = level
-    if all_fine and seen == eps:
-        return found, error, step, np.zeros(len(x), np.intp)
     points = partial(_core.moved_points, x)
-    search = _Search(values, points, x, None, None, 1, 4, None, None, value, seen, is_shared=True)
-    if seen > eps:
-        return search.run(None)
-    search.extrapolation = extrapolation
-    around = around.reshape(len(scheme.nodes), len(x), len(value))
-    return search.refine(_Level(*level[:5], step, around), step)
+    search = _Search(values, points, x, None, None, 1, 4, None, None, value, eps, is_shared=True)
+    return search.run(None)
 
 
 def adaptive_derivative(
@@ -259,20 +241,8 @@ def adaptive_derivative(
     )
 
 
-class _Level(NamedTuple):
-    """What one level finds of some rows, (r, m)."""
-
-    found: np.ndarray
-    error: np.ndarray
-    is_fine: np.ndarray  # the error is within the tolerance
-    balance: np.ndarray  # of rounding to truncation: 1 with the best step
-    all_fine: bool
-    step: np.ndarray  # (r,), negative where all nodes are below x
-    around: np.ndarray  # (P, r, m) values
-
-
 class _Search:
-    """The search for the step of every row (a derivative) that suits all its columns (outputs).
+    """The search for the step of every row (a derivative) that suits all its columns (outputs): see `search.c`.
 
     ``points(rows, nodes, step, centre)`` are x itself, if `centre` is wanted, and then the points at which the rows
     (None: all of them) are moved by (P, 1) or (P, r) steps (r,). `is_shared`: the rows are derivatives of one function.
@@ -295,18 +265,21 @@ class _Search:
     ) -> None:
         self.values, self.points, self.x, self.is_shared = values, points, x, is_shared
         self.derivative, self.order, self.noise, self.asked = derivative, order, noise, rtol
-        self.stencil = stencil(derivative, order)
+        self.nodes = stencil(derivative, order).nodes
         self.eps = float(np.finfo(x.dtype).eps) if eps is None else eps
         self.far = _core.magnitudes(x)
-        self.bounds: tuple[Any, Any] = -np.inf, np.inf
-        self.room: np.ndarray | None = None  # below and above x
+        self.bounds: tuple[Any, Any] | None = None
+        room = None  # below and above x
         if (lower is not None and np.any(np.isfinite(lower))) or (upper is not None and np.any(np.isfinite(upper))):
             self.bounds = lower, upper = (-np.inf if lower is None else lower), (np.inf if upper is None else upper)
-            self.room = np.array([x - lower, upper - x], np.float64)
+            room = np.array([x - lower, upper - x], np.float64)
         self.relative = 0.0  # noise
-        # (m,), or (n, m) unless shared
-        self.value: Any = value if is_shared or value is None else value.reshape(len(x), -1)
-        self.extrapolation: Any = None
+        self.extrapolation = _core.Extrapolation(
+            stencil(derivative, order), stencil(derivative, order, True), self.far, derivative, order, is_shared, room
+        )
+        self.is_known = value is not None
+        if value is not None:
+            self.start(value)
 
     @property
     def rtol(self) -> float:
@@ -315,37 +288,51 @@ class _Search:
         return self.asked
 
     def run(self, steps: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        n = len(self.x)
-        if self.noise is not None:
-            if self.value is None:
-                self.call(None, np.empty((0, 1)), np.empty(n))
-            with np.errstate(all="ignore"):
-                self.relative = float(np.nanmedian(np.minimum(self.noise / np.abs(self.value), 0.1)))
+        if self.noise is not None and not self.is_known:
+            self.call(None, np.empty((0, 1)), np.empty(len(self.x)))
         eps = self.eps
-        level = self.level(None, *self.place(_ALL, self.first(steps)))
+        is_fine = self.level(None, *self.extrapolation.place(self.first(steps)))
         if self.eps > eps and steps is None:  # the values are shorter than x
-            level = self.level(None, *self.place(_ALL, self.first(steps)))
-        if level.all_fine and (self.room is None or level.step.all()):
-            return level.found, level.error, level.step, np.zeros(n, np.intp)
-        return self.refine(level, self.first(steps))
+            is_fine = self.level(None, *self.extrapolation.place(self.first(steps)))
+        if not is_fine:
+            self.refine(self.first(steps))
+        return self.extrapolation.result()
+
+    @np.errstate(all="ignore")
+    def refine(self, first: np.ndarray) -> None:
+        """Go on with the rows that are not fine, each with its own step."""
+        for _ in range(_LEVELS):
+            rows, step, sided = self.extrapolation.next(first)
+            if not len(rows):
+                break
+            self.level(rows, step, sided)
 
     def first(self, steps: np.ndarray | None) -> np.ndarray:
         if steps is not None:
-            return np.abs(steps)
+            return np.abs(steps, dtype=np.float64)
         return first_steps(self.far, self.derivative, self.order, max(self.eps, self.relative))
+
+    def start(self, value: np.ndarray) -> None:
+        """Begin with the values at x, (m,), or (n, m) unless shared."""
+        value = np.ascontiguousarray(value if self.is_shared else value.reshape(len(self.x), -1), np.float64)
+        noise = self.noise
+        if noise is not None:
+            noise = np.broadcast_to(np.asarray(noise, np.float64), value.shape[-1:]).copy()
+            with np.errstate(all="ignore"):
+                self.relative = float(np.nanmedian(np.minimum(noise / np.abs(value), 0.1)))
+        self.extrapolation.start(value, noise)
+        self.is_known = True
 
     def call(self, rows: np.ndarray | None, nodes: np.ndarray, step: np.ndarray) -> np.ndarray:
         """The values around x, (P, r, m); the first time also those at x."""
         n, k, r = len(self.x), len(nodes), len(step)
         if self.is_shared and k * r * n > _MOST and r > 1:  # the points would fill the memory
             which = np.array_split(np.arange(n) if rows is None else rows, 2)
-            parts = zip(
-                which, np.array_split(np.broadcast_to(nodes, (k, r)), 2, axis=1), np.array_split(step, 2), strict=True
-            )
+            halves = np.array_split(np.broadcast_to(nodes, (k, r)), 2, axis=1), np.array_split(step, 2)
+            parts = zip(which, *halves, strict=True)
             return np.concatenate([self.call(some, at.copy(), by) for some, at, by in parts], axis=1)
-        centre = self.value is None
-        points = self.points(rows, nodes, step, centre)
-        if self.room is not None:
+        points = self.points(rows, nodes, step, not self.is_known)
+        if self.bounds is not None:
             np.clip(points, *self.bounds, out=points)
         values = self.values(points)
         if values.dtype is not FLOAT64:
@@ -354,120 +341,20 @@ class _Search:
             values = values.astype(np.float64)
         if not self.is_shared:
             values = values.reshape(len(points), n, -1)
-        if centre:
-            self.value, values = values[0], values[1:]
+        if not self.is_known:
+            self.start(values[0])
+            values = values[1:]
         if self.is_shared:
             return values.reshape(k, r, values.shape[1])
         return values if rows is None else np.ascontiguousarray(values[:, rows])
 
-    def place(self, rows: Any, h: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """The steps that bounds leave, and which rows have all nodes on one side: for a step that is 4 times longer."""
-        if self.room is None:
-            return h, None
-        below, above = self.room[:, rows]
-        nearer, farther = np.minimum(below, above), np.maximum(below, above)
-        count = len(self.stencil.nodes)
-        central, one_sided = nearer / (count / 2), farther / count
-        sided = 4 * central < np.minimum(h, one_sided)
-        most = np.where(sided, one_sided, central)
-        with np.errstate(all="ignore"):
-            h = np.where(h > most, np.where(most > 0, np.exp2(np.floor(np.log2(most))), 0.0), h)
-        return np.where(sided & (above < below), -h, h), sided if sided.any() else None
-
-    def level(self, rows: np.ndarray | None, step: np.ndarray, sided: np.ndarray | None) -> _Level:
-        """Derivatives and errors with one step for each row, and what would be the best step."""
-        nodes = self.stencil.nodes
+    def level(self, rows: np.ndarray | None, step: np.ndarray, sided: np.ndarray | None) -> bool:
+        """Derivatives and errors with one step for each row; whether all are fine."""
+        nodes = self.nodes
         if sided is not None:
             nodes = np.where(sided, stencil(self.derivative, self.order, True).nodes, nodes)
         around = self.call(rows, nodes, step)
-        if self.extrapolation is None:
-            self.extrapolation = self.extrapolated()
-        found, error, is_fine, balance, all_fine, eps = self.extrapolation.level(
-            rows, step, sided, around, self.eps, self.rtol
-        )
+        is_fine, eps = self.extrapolation.level(rows, step, sided, around, self.eps, self.rtol)
         if eps > self.eps and rows is None:
             self.eps = eps
-        return _Level(found, error, is_fine, balance, all_fine, step, around)
-
-    def extrapolated(self) -> _core.Extrapolation:
-        """What turns values around x into derivatives."""
-        noise, value = self.noise, self.value
-        if noise is not None:
-            noise = np.broadcast_to(np.asarray(noise, np.float64), value.shape[-1:]).copy()
-        if value.dtype is not FLOAT64 or not value.flags.c_contiguous:
-            value = np.ascontiguousarray(value, np.float64)
-        other = stencil(self.derivative, self.order, True)
-        return _core.Extrapolation(self.stencil, other, self.far, value, self.derivative, self.order, noise)
-
-    @np.errstate(all="ignore")
-    def refine(self, level: _Level, first: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Go on with the rows that are not fine, each with its own step, between the too small and the too large."""
-        n, m = level.found.shape
-        rows, value = np.arange(n), self.value
-        settled = np.broadcast_to(~np.isfinite(value), (n, m)).copy()  # nothing else can come of these
-        found, error, reach = np.full((n, m), np.nan), np.full((n, m), np.inf), np.full((n, m), np.inf)
-        step = level.step.copy()
-        status, broken_levels, idle_levels = np.full(n, INACCURATE), np.zeros(n, np.intp), np.zeros(n, np.intp)
-        size = np.maximum(self.far, 1.0)
-        least, most = np.maximum(8 * self.eps * self.far, 1e-30), 2.0**20 * size
-        small, large = least.copy(), most.copy()
-        for _ in range(_LEVELS):
-            # of estimates that contradict each other, the one with the shorter step is right: rounding is known, while
-            # terms may seem to fall when the nodes lie far apart
-            h = np.abs(level.step)
-            apart = np.abs(level.found - found[rows]) > level.error + error[rows]
-            better = np.where(apart, h[:, None] < reach[rows], level.error < error[rows])
-            found[rows] = np.where(better, level.found, found[rows])
-            error[rows] = np.where(better, level.error, error[rows])
-            reach[rows] = np.where(better, h[:, None], reach[rows])
-            helped = better.any(axis=1)
-            step[rows] = np.where(helped, level.step, step[rows])
-            settled[rows] |= level.is_fine
-
-            unsolved, finite = ~settled[rows], np.isfinite(level.error)
-            broken = (unsolved & ~finite).any(axis=1)
-            broken_levels[rows] += broken
-            idle_levels[rows] = np.where(helped | broken, 0, idle_levels[rows] + 1)
-            # the column with the largest error has its way, except that values have to be finite
-            hardest = np.argmax(np.where(unsolved & finite, level.error, -1.0), axis=1)
-            balance = np.take_along_axis(level.balance, hardest[:, None], axis=1)[:, 0]
-            factor = (balance * self.derivative / self.order) ** (1 / (self.derivative + self.order))
-            factor = np.exp2(np.round(np.log2(np.clip(factor, 2.0**-10, 8.0))))
-            # a longer step that has not helped is too long; a shorter one is far from where the power law begins
-            factor[~helped] = np.select([factor[~helped] > 1, factor[~helped] < 1], [0.5, 2.0**-10], 1.0)
-            factor[broken] = 2.0**-8
-
-            small[rows] = np.where(factor > 1, np.maximum(small[rows], h), small[rows])
-            large[rows] = np.where(factor < 1, np.minimum(large[rows], h), large[rows])
-            wanted = np.clip(factor * h, 2 * small[rows], large[rows] / 2)
-            edge = np.flatnonzero(broken & (broken_levels[rows] == _BROKEN))
-            if len(edge) and len(edge := edge[self.leave_edge(rows[edge], level.around[:, edge])]):
-                at = rows[edge]
-                small[at], large[at], wanted[edge] = least[at], most[at], first[at]
-            placed, sided = self.place(rows, wanted)
-            going = unsolved.any(axis=1) & (idle_levels[rows] < _IDLE)
-            limited = (np.abs(placed) < wanted) | (factor * h > most[rows]) | (factor * h < least[rows])
-            stuck = (2 * small[rows] > large[rows] / 2) | (np.abs(placed) == h)
-            status[rows[going & stuck & limited]] = NO_ROOM
-            going &= ~stuck
-            if not going.any():
-                break
-            rows = rows[going]
-            level = self.level(rows, placed[going], None if sided is None else sided[going])
-        # zero, as far as the values can tell
-        zero = (np.abs(found) <= error) & (error <= self.rtol * np.abs(value) / size[:, None] ** self.derivative)
-        status[(settled | zero).all(axis=1)] = FINE
-        status[~np.isfinite(found).all(axis=1)] = NOT_FINITE
-        status[step == 0] = NO_ROOM
-        return found, error, step, status
-
-    def leave_edge(self, rows: np.ndarray, around: np.ndarray) -> np.ndarray:
-        """Which rows have finite values on one side of x alone: from now on, that is where their nodes are."""
-        half = len(around) // 2
-        below, above = (np.isfinite(part).all(axis=(0, 2)) for part in (around[:half], around[half:]))
-        if self.room is None:
-            self.room = np.full((2, len(self.x)), np.inf)
-        open_ = (self.room[:, rows] > 0).all(axis=0)
-        self.room[0, rows[open_ & above & ~below]] = 0.0
-        self.room[1, rows[open_ & below & ~above]] = 0.0
-        return open_ & (below != above)
+        return is_fine
