@@ -35,6 +35,7 @@ import numpy as np
 
 from .. import _core
 from .._arrays import FLOAT64
+
 _MARGIN = 2.0  # for a sequence of terms that goes on a little faster than its rate
 _LEVELS = 16  # at most
 _MOST = 1 << 22  # numbers in the points of one call
@@ -179,9 +180,19 @@ def plain_adaptive(
 
     The first level is written out here, as all that a search can do takes as long as the rest for a small function.
     """
-    points = partial(_core.moved_points, x)
-    search = _Search(values, points, x, None, None, 1, 4, None, None, value, eps, is_shared=True)
-    return search.run(None)
+    scheme, sided, far = stencil(1, 4), stencil(1, 4, True), _core.magnitudes(x)
+    step = _core.steps_within_binades(far, relative_step(1, 4, eps))
+    around = values(_core.moved_points(x, None, scheme.nodes, step, False))
+    extrapolation = _core.Extrapolation(scheme, sided, far, 1, 4, True)
+    extrapolation.start(value)
+    is_fine, seen = extrapolation.level(None, step, None, around, eps, tolerance(1, 4, eps))
+    if not is_fine or seen > eps:
+        search = _Search(values, partial(_core.moved_points, x), x, None, None, 1, 4, None, None, None, seen, True)
+        search.extrapolation, search.is_known = extrapolation, True
+        if seen > eps:
+            return search.run(None)
+        search.refine(step)
+    return extrapolation.result()
 
 
 def adaptive_derivative(
