@@ -141,7 +141,7 @@ def taylor():
 
 
 def quiet(fun):
-    def inner(x):
+    def inner(x, rows=None):
         with np.errstate(all="ignore"):
             return fun(x)
 
@@ -369,7 +369,7 @@ def test_a_scalar_bound_and_no_room():
 def test_higher_derivatives_within_bounds():
     x = np.linspace(0, 1, 5)
 
-    def values(points):
+    def values(points, _):
         assert points.min() >= 0
         assert points.max() <= 1
         return np.exp(points)
@@ -419,14 +419,14 @@ def test_single_precision_inside_is_noticed(seed):
     assert np.all(abs(found[:, 0] - exact) <= error[:, 0])
     assert 1e-7 < error.max() < 1e-3
     assert np.all(step > 1e-2)
-    found, error, _, _ = adaptive_derivative(lambda t: np.float64(np.float32(np.sin(t))), x)
+    found, error, _, _ = adaptive_derivative(lambda t, _: np.float64(np.float32(np.sin(t))), x)
     assert np.all(abs(found[:, 0] - np.cos(x)) <= error[:, 0])
 
 
 @pytest.mark.parametrize("power", range(5))
 def test_short_values_of_polynomials_are_exact(power):
     for x in (np.array([1.0, 2.0, 0.5]), np.array([0.3, 1.1, 7.0])):
-        found, error, _, status = adaptive_derivative(lambda t: t**power, x)
+        found, error, _, status = adaptive_derivative(lambda t, _: t**power, x)
         assert np.all(error[:, 0] <= 1e-11 * (1 + x**power))
         assert np.all(status == FINE)
         np.testing.assert_allclose(found[:, 0], power * x ** (power - 1.0), rtol=1e-11, atol=1e-11)
@@ -478,21 +478,24 @@ def test_derivatives_of_many_numbers_at_once():
     x = np.linspace(0, 6, 100)
     calls = []
 
-    def values(points):
-        calls.append(points.shape)
+    def values(points, rows):
+        calls.append((points.shape, rows))
         return np.sin(points)
 
     found, error, _, status = adaptive_derivative(values, x, order=2)
     assert np.mean(abs(found[:, 0] + np.sin(x)) <= error[:, 0]) > 0.95
     assert np.mean(status == FINE) > 0.95  # near a zero of the derivative, its relative error is what it is
-    assert calls[0] == (5, 100)
+    assert calls[0] == ((5, 100), None)
+    assert all(shape == (4, len(rows)) for shape, rows in calls[1:])
+    calls.clear()
     given = adaptive_derivative(values, x, order=2, value=np.sin(x))
     np.testing.assert_array_equal(given[0], found)
+    assert calls[0] == ((4, 100), None)
 
 
 def test_a_number_may_have_many_values():
     found, error, _, _ = adaptive_derivative(
-        lambda points: np.concatenate([np.sin(points), points**3], axis=1), np.array([2.0]), order=3, accuracy=6
+        lambda t, _: np.stack([np.sin(t), t**3], axis=2), np.array([2.0]), order=3, accuracy=6
     )
     assert np.all(abs(found - [[-np.cos(2), 6]]) <= error)
 

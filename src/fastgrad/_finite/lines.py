@@ -127,36 +127,15 @@ class Diagonals:
         self.moves = np.concatenate([scale, scale[first]])
         self.others = np.concatenate([np.zeros(n), other])
 
-    def at(self, t: np.ndarray, which: np.ndarray) -> np.ndarray:
-        """Values (k, 1) at t (k,), each on its own line."""
-        points = np.repeat(self.x[None], len(t), axis=0)
-        rows = np.arange(len(t))
-        points[rows, self.first[which]] += (t * self.moves[which]).astype(self.x.dtype)
-        points[rows, self.second[which]] += (t * self.others[which]).astype(self.x.dtype)
-        return self.calls.values(clipped(points, self.limits))
-
-
-class Moved:
-    """Values along lines at t (k, N), where those that have not moved are known and cost nothing."""
-
-    def __init__(self, lines: Any, known: np.ndarray | None) -> None:
-        self.lines = lines
-        self.known = None if known is None else np.broadcast_to(known, (len(lines.t), len(known)))
-
-    def __call__(self, t: np.ndarray) -> np.ndarray:
-        """Values (k, N, m)."""
-        lines = self.lines
-        if self.known is None:  # the first row is where nothing has moved
-            found = lines.values(t, None)
-            self.known = found[0]
-            return found
-        has_moved = t != lines.t
-        found = np.repeat(self.known[None].astype(np.float64), len(t), axis=0)
-        if isinstance(lines, Diagonals):
-            found[has_moved] = lines.at(t[has_moved], np.nonzero(has_moved)[1])
-        else:
-            found[has_moved] = lines.values(t[has_moved][None], None)[0]
-        return found
+    def values(self, t: np.ndarray, which: np.ndarray | None) -> np.ndarray:
+        """Values along the lines."""
+        lines = np.arange(len(self.t)) if which is None else which
+        points = np.empty((*t.shape, len(self.x)), self.x.dtype)
+        points[...] = self.x
+        rows = np.arange(len(lines))
+        points[:, rows, self.first[lines]] += (t * self.moves[lines]).astype(self.x.dtype)
+        points[:, rows, self.second[lines]] += (t * self.others[lines]).astype(self.x.dtype)
+        return self.calls.values(clipped(points.reshape(-1, len(self.x)), self.limits)).reshape(*t.shape, 1)
 
 
 def clipped(points: np.ndarray, limits: Limits) -> np.ndarray:

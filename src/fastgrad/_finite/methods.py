@@ -12,7 +12,7 @@ import numpy as np
 
 from . import richardson, schemes, steps
 from .calls import Calls
-from .lines import Coordinates, Diagonals, Grouped, Limits, Moved, room_along
+from .lines import Coordinates, Diagonals, Grouped, Limits, room_along
 from .results import FINE, NO_ROOM, NOT_FINITE, Difference
 
 _ACCURACY = {"2-point": 1, "3-point": 2, "cs": 2, "adaptive": 4}
@@ -142,9 +142,8 @@ def _extrapolated(lines: Any, settings: Settings, accuracy: int, side: int | Non
             lines.t_values, t, first, lower=lower, upper=upper, order=accuracy, noise=noise, value=known, eps=calls.eps
         )
     else:
-        values = Moved(lines, known)
         found = richardson.adaptive_derivative(
-            values,
+            lines.values,
             t,
             first,
             order=settings.order,
@@ -152,7 +151,7 @@ def _extrapolated(lines: Any, settings: Settings, accuracy: int, side: int | Non
             lower=lower,
             upper=upper,
             noise=noise,
-            value=values.known,
+            value=None if known is None else known if len(t) == 1 else np.repeat(known[None], len(t), axis=0),
             eps=calls.eps,
         )
     return Found(*found)

@@ -28,7 +28,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -169,8 +169,7 @@ def adaptive(
     (array([ 3., 12.]), array([0, 0]))
     """
 
-    points = partial(_core.moved_points, x)
-    return _Search(values, points, x, lower, upper, 1, order, noise, rtol, value, eps, is_shared=True).run(steps)
+    return _Search(values, x, lower, upper, 1, order, noise, rtol, value, eps, is_shared=True).run(steps)
 
 
 def plain_adaptive(
@@ -187,7 +186,7 @@ def plain_adaptive(
     extrapolation.start(value)
     is_fine, seen = extrapolation.level(None, step, None, around, eps, tolerance(1, 4, eps))
     if not is_fine or seen > eps:
-        search = _Search(values, partial(_core.moved_points, x), x, None, None, 1, 4, None, None, None, seen, True)
+        search = _Search(values, x, None, None, 1, 4, None, None, None, seen, True)
         search.extrapolation, search.is_known = extrapolation, True
         if seen > eps:
             return search.run(None)
@@ -196,7 +195,7 @@ def plain_adaptive(
 
 
 def adaptive_derivative(
-    values: Callable[[np.ndarray], np.ndarray],
+    values: Callable[[np.ndarray, np.ndarray | None], np.ndarray],
     x: np.ndarray,
     steps: np.ndarray | None = None,
     *,
@@ -214,8 +213,8 @@ def adaptive_derivative(
     Parameters
     ----------
     values : callable
-        Numbers in rows (k, n) to their values, elementwise (k, n); a single number may have several values: (k, 1) to
-        (k, m).
+        ``values(t, rows)``: for each of the numbers that `rows` (r,), or None for all, names, k others t (k, r); their
+        values (k, r) or (k, r, m).
     x : ndarray
         The numbers, (n,).
     order : int
@@ -225,44 +224,34 @@ def adaptive_derivative(
     steps, lower, upper, noise, rtol, eps
         As `adaptive`.
     value : ndarray, optional
-        The values at x, (n, m) or (1, m), where they are known.
+        The values at x, (n, m), where they are known.
 
     Returns
     -------
     derivative, error, step, status : ndarray
-        As `adaptive`; (n, 1), or (1, m).
+        As `adaptive`.
 
     Examples
     --------
     >>> import numpy as np
     >>> from fastgrad._finite.richardson import adaptive_derivative
-    >>> found, error, step, status = adaptive_derivative(np.sin, np.array([0.0]), order=3)
+    >>> found, error, step, status = adaptive_derivative(lambda t, rows: np.sin(t), np.zeros(1), order=3)
     >>> np.round(found, 6), status
     (array([[-1.]]), array([0]))
     """
 
-    def points(rows: Any, nodes: np.ndarray, step: np.ndarray, centre: bool) -> np.ndarray:
-        points = np.empty((centre + len(nodes), len(x)), x.dtype)
-        points[...] = x
-        points[centre:, slice(None) if rows is None else rows] += nodes * step
-        return points
-
-    return _Search(values, points, x, lower, upper, order, accuracy, noise, rtol, value, eps, is_shared=False).run(
-        steps
-    )
+    return _Search(values, x, lower, upper, order, accuracy, noise, rtol, value, eps, is_shared=False).run(steps)
 
 
 class _Search:
     """The search for the step of every row (a derivative) that suits all its columns (outputs): see `search.c`.
 
-    ``points(rows, nodes, step, centre)`` are x itself, if `centre` is wanted, and then the points at which the rows
-    (None: all of them) are moved by (P, 1) or (P, r) steps (r,). `is_shared`: the rows are derivatives of one function.
+    `is_shared`: the rows are derivatives of one function, whose values are those of points (k, n); else of numbers.
     """
 
     def __init__(
         self,
-        values: Callable[[np.ndarray], np.ndarray],
-        points: Callable[[np.ndarray | None, np.ndarray, np.ndarray, bool], np.ndarray],
+        values: Callable[..., np.ndarray],
         x: np.ndarray,
         lower: Any,
         upper: Any,
@@ -274,16 +263,17 @@ class _Search:
         eps: float | None,
         is_shared: bool,
     ) -> None:
-        self.values, self.points, self.x, self.is_shared = values, points, x, is_shared
+        self.values, self.x, self.is_shared = values, x, is_shared
         self.derivative, self.order, self.noise, self.asked = derivative, order, noise, rtol
         self.nodes = stencil(derivative, order).nodes
         self.eps = float(np.finfo(x.dtype).eps) if eps is None else eps
         self.far = _core.magnitudes(x)
-        self.bounds: tuple[Any, Any] | None = None
+        self.bounds: tuple[np.ndarray, ...] | None = None
         room = None  # below and above x
         if (lower is not None and np.any(np.isfinite(lower))) or (upper is not None and np.any(np.isfinite(upper))):
-            self.bounds = lower, upper = (-np.inf if lower is None else lower), (np.inf if upper is None else upper)
-            room = np.array([x - lower, upper - x], np.float64)
+            ends = -np.inf if lower is None else lower, np.inf if upper is None else upper
+            self.bounds = tuple([np.broadcast_to(end, x.shape) for end in ends])
+            room = np.array([x - self.bounds[0], self.bounds[1] - x], np.float64)
         self.relative = 0.0  # noise
         self.extrapolation = _core.Extrapolation(
             stencil(derivative, order), stencil(derivative, order, True), self.far, derivative, order, is_shared, room
@@ -342,22 +332,24 @@ class _Search:
             halves = np.array_split(np.broadcast_to(nodes, (k, r)), 2, axis=1), np.array_split(step, 2)
             parts = zip(which, *halves, strict=True)
             return np.concatenate([self.call(some, at.copy(), by) for some, at, by in parts], axis=1)
-        points = self.points(rows, nodes, step, not self.is_known)
-        if self.bounds is not None:
-            np.clip(points, *self.bounds, out=points)
-        values = self.values(points)
+        with_centre = not self.is_known
+        if self.is_shared:
+            points = _core.moved_points(self.x, rows, nodes, step, with_centre)
+            values = self.values(points if self.bounds is None else np.clip(points, *self.bounds, out=points))
+        else:
+            x = self.x if rows is None else self.x[rows]
+            t = (x + nodes * step).astype(x.dtype, copy=False)
+            if self.bounds is not None:
+                np.clip(t, *[end if rows is None else end[rows] for end in self.bounds], out=t)
+            values = self.values(np.concatenate([x[None], t]) if with_centre else t, rows)
         if values.dtype is not FLOAT64:
             if values.dtype.kind == "f":
                 self.eps = max(self.eps, float(np.finfo(values.dtype).eps))
             values = values.astype(np.float64)
-        if not self.is_shared:
-            values = values.reshape(len(points), n, -1)
-        if not self.is_known:
+        if with_centre:
             self.start(values[0])
             values = values[1:]
-        if self.is_shared:
-            return values.reshape(k, r, values.shape[1])
-        return values if rows is None else np.ascontiguousarray(values[:, rows])
+        return values.reshape(k, r, values.shape[-1] if self.is_shared or values.ndim == 3 else 1)
 
     def level(self, rows: np.ndarray | None, step: np.ndarray, sided: np.ndarray | None) -> bool:
         """Derivatives and errors with one step for each row; whether all are fine."""
