@@ -387,7 +387,7 @@ def hessian(
     rel_step, abs_step : float or array_like, optional
         As for `gradient`; by default about eps^(1/4) for "3-point", and eps^(1/3) for "2-point" and "cs".
     accuracy : int, optional
-        For "adaptive": 2, 4, 6 or 8.
+        For "adaptive": 2, 4, 6 or 8, by default 8.
     jac : callable, optional
         ``jac(x, *args, **kwargs)``, the gradient, if known. The Hessian is then made of its differences, which are
         fewer and more accurate, and `fun`, which may be None, is not called.

@@ -122,19 +122,22 @@ class Diagonals:
         self.calls, self.x, self.limits = calls, x, limits
         n = len(x)
         self.t = np.zeros(n + len(first), x.dtype)
-        self.first = np.concatenate([np.arange(n), first])
-        self.second = np.concatenate([np.arange(n), second])
+        axes = np.arange(n)
+        self.first = np.concatenate([axes, first])
+        self.second = np.concatenate([axes, second])
         self.moves = np.concatenate([scale, scale[first]])
         self.others = np.concatenate([np.zeros(n), other])
 
     def values(self, t: np.ndarray, which: np.ndarray | None) -> np.ndarray:
         """Values along the lines."""
-        lines = np.arange(len(self.t)) if which is None else which
+        first, second, moves, others = self.first, self.second, self.moves, self.others
+        if which is not None:
+            first, second, moves, others = first[which], second[which], moves[which], others[which]
         points = np.empty((*t.shape, len(self.x)), self.x.dtype)
         points[...] = self.x
-        rows = np.arange(len(lines))
-        points[:, rows, self.first[lines]] += (t * self.moves[lines]).astype(self.x.dtype)
-        points[:, rows, self.second[lines]] += (t * self.others[lines]).astype(self.x.dtype)
+        lines = np.arange(t.shape[1])
+        for component, by in ((first, moves), (second, others)):
+            points[:, lines, component] += (t * by).astype(self.x.dtype, copy=False)
         return self.calls.values(clipped(points.reshape(-1, len(self.x)), self.limits)).reshape(*t.shape, 1)
 
 

@@ -6,6 +6,7 @@ only then. Where it turns out to be narrower than that of x, everything is done 
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -275,6 +276,15 @@ def hessian(calls: Calls, x: np.ndarray, settings: Settings) -> Found:
             return found
 
 
+@functools.lru_cache(maxsize=16)
+def _pairs(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """First and second number of each pair of n, read-only."""
+    pairs = np.triu_indices(n, 1)
+    for part in pairs:
+        part.flags.writeable = False
+    return pairs
+
+
 def _extrapolated_hessian(calls: Calls, x: np.ndarray, settings: Settings) -> Found:
     """Second derivatives along the axes and the diagonals between two of them.
 
@@ -284,8 +294,8 @@ def _extrapolated_hessian(calls: Calls, x: np.ndarray, settings: Settings) -> Fo
     scale = np.maximum(1.0, np.abs(x)).astype(np.float64)
     if settings.abs_step is not None or settings.rel_step is not None:
         scale = np.abs(steps.absolute(x, 1.0, settings.rel_step, settings.abs_step)) / calls.eps ** (1 / 6)
-    first, second = np.triu_indices(n, 1)
-    other = scale[second].copy()
+    first, second = _pairs(n)
+    other = scale[second]
     room: Any = None
     if limits is not None:  # the diagonal with more room
         rooms = [room_along(x, first, second, scale, sign * other, limits) for sign in (1, -1)]
@@ -296,22 +306,24 @@ def _extrapolated_hessian(calls: Calls, x: np.ndarray, settings: Settings) -> Fo
         room = tuple(np.concatenate(pair) for pair in zip(axes, diagonals, strict=True))
     lines = Diagonals(calls, x, first, second, scale, other, limits)
     found = _extrapolated(
-        lines, settings._replace(order=2, limits=room, rel_step=None, abs_step=None), settings.accuracy or 4, 0
+        lines, settings._replace(order=2, limits=room, rel_step=None, abs_step=None), settings.accuracy or 8, 0
     )
-    (along_axes, along_both), (axis_error, both_error) = (
-        np.split(part[:, 0], [n]) for part in (found.value, found.error)
-    )
+    along_lines, its_error = found.value[:, 0], found.error[:, 0]
+    along_axes, axis_error = along_lines[:n], its_error[:n]
     value, error = np.empty((n, n)), np.empty((n, n))
     with np.errstate(all="ignore"):
-        value[np.arange(n), np.arange(n)] = along_axes / scale**2
-        error[np.arange(n), np.arange(n)] = axis_error / scale**2
-        divisor = 2 * scale[first] * other
-        value[first, second] = (along_both - along_axes[first] - along_axes[second]) / divisor
-        error[first, second] = (both_error + axis_error[first] + axis_error[second]) / np.abs(divisor)
-    value[second, first], error[second, first] = value[first, second], error[first, second]
-    status = np.array(found.status[:n])  # type: ignore[index]
-    for ends in (first, second):
-        np.maximum.at(status, ends, found.status[n:])  # type: ignore[index]
+        square, divisor = scale * scale, 2 * scale[first] * other
+        value.reshape(-1)[:: n + 1] = along_axes / square
+        error.reshape(-1)[:: n + 1] = axis_error / square
+        mixed = (along_lines[n:] - along_axes[first] - along_axes[second]) / divisor
+        its_error = (its_error[n:] + axis_error[first] + axis_error[second]) / np.abs(divisor)
+    value[first, second] = value[second, first] = mixed
+    error[first, second] = error[second, first] = its_error
+    assert found.status is not None
+    status = found.status[:n].copy()
+    if found.status.any():
+        for ends in (first, second):
+            np.maximum.at(status, ends, found.status[n:])
     return Found(value, error, found.step[:n] * scale, status)
 
 
