@@ -63,7 +63,7 @@ void fg_search_begin(const fg_extrapolation *x, const fg_level *level, fg_search
             const int64_t at = row * x->n_columns + c;
             s->found[at] = NAN;
             s->error[at] = s->reach[at] = INFINITY;
-            s->is_settled[at] = !isfinite(value_at(x, row, c)); /* nothing else can come of these */
+            s->is_settled[at] = (uint8_t)!isfinite(value_at(x, row, c)); /* nothing else can come of these */
         }
         s->step[row] = level->step[row];
         s->status[row] = FG_INACCURATE;
