@@ -299,6 +299,23 @@ typedef struct {
  * leaves part of the result written. */
 FG_CHECKED fg_status fg_stencil(const fg_field *field, fg_poll poll, void *poll_context, fg_error *error);
 
+/* Lines along an axis of an array, each of which is replaced by the u with tie u[i-1] + u[i] + tie u[i+1] = line[i].
+ * Beyond its ends u is 0, or with `periodic` goes round. Strides are in bytes, and those of separate elements. */
+typedef struct {
+    fg_dtype dtype; /* FG_FLOAT64 or FG_FLOAT32 */
+    int n_dims;
+    const int64_t *shape;
+    void *data;
+    const int64_t *strides;
+    int axis;
+    double tie;
+    int periodic;
+} fg_ties;
+
+/* Refused: an axis that is not there, a tie of 1/2 or more in magnitude. FG_CANCELLED leaves the
+ * lines in part solved. */
+FG_CHECKED fg_status fg_solve_ties(const fg_ties *ties, fg_poll poll, void *poll_context, fg_error *error);
+
 /* ---- training ------------------------------------------------------------------------------------------- */
 
 /* Kinds of data that rows are read from; noise has no data: random numbers of [0, 1), new ones in every step. */

@@ -189,16 +189,11 @@ def stencils(np.ndarray f not None, np.ndarray out not None, axes, tables, scale
     scales = (1.0,) * len(axes) if scales is None else tuple(scales)
     if not len(axes) == len(tables) == len(scales):
         raise ValueError(f"there are {len(axes)} axes, {len(tables)} tables and {len(scales)} scales")
-    if f.dtype != _FLOAT64 and f.dtype != _FLOAT32 or not f.dtype.isnative:
-        raise TypeError(f"f must be float64 or float32 in native byte order, got {f.dtype}")
+    _check_floats(f, "f")
     if out.dtype != f.dtype or np.shape(out) != np.shape(f):
         raise ValueError(
             f"out must be like f, {f.dtype} of shape {np.shape(f)}, got {out.dtype} of shape {np.shape(out)}")
-    if not np.PyArray_ISWRITEABLE(out):
-        raise ValueError("out is read-only")
-    for i in range(out.ndim):
-        if out.strides[i] == 0 and out.shape[i] > 1 and out.size:
-            raise ValueError("out has elements that share memory")
+    _check_target(out, "out")
     if _shares_memory(f, out):
         raise ValueError("out shares memory with f; give another array")
     for axis, given in zip(axes, tables, strict=True):
@@ -233,6 +228,57 @@ def stencils(np.ndarray f not None, np.ndarray out not None, axes, tables, scale
         raise watch.error
     if status:
         _raise(status, &error)
+
+
+def solve_ties(np.ndarray lines not None, int axis, double tie, bint periodic=False):
+    """Solve in place, for each line along an axis, ``tie * u[i - 1] + u[i] + tie * u[i + 1] = line[i]``.
+
+    Parameters
+    ----------
+    lines : ndarray
+        float64 or float32 in native byte order, with any strides; becomes u.
+    axis : int
+        0 to ``lines.ndim - 1``.
+    tie : float
+        Less than 1/2 in magnitude.
+    periodic : bool
+        Whether the axis is a circle; otherwise u is 0 beyond its ends.
+    """
+    cdef fg_ties ties
+    cdef fg_error error
+    cdef fg_status status
+    cdef _Watch watch = _Watch()
+    _check_floats(lines, "lines")
+    _check_target(lines, "lines")
+    ties.dtype = FG_FLOAT32 if lines.dtype == _FLOAT32 else FG_FLOAT64
+    ties.n_dims, ties.axis, ties.tie, ties.periodic = lines.ndim, axis, tie, periodic
+    cdef int64_t *places = _places((<object>lines).shape + (<object>lines).strides)
+    try:
+        ties.shape, ties.strides, ties.data = places, places + lines.ndim, np.PyArray_DATA(lines)
+        with nogil:
+            status = fg_solve_ties(&ties, _poll, <void *>watch, &error)
+    finally:
+        free(places)
+    if watch.error is not None:
+        raise watch.error
+    if status:
+        _raise(status, &error)
+
+
+cdef int _check_floats(np.ndarray array, str name) except -1:
+    if array.dtype != _FLOAT64 and array.dtype != _FLOAT32 or not array.dtype.isnative:
+        raise TypeError(f"{name} must be float64 or float32 in native byte order, got {array.dtype}")
+    return 0
+
+
+cdef int _check_target(np.ndarray array, str name) except -1:
+    cdef int i
+    if not np.PyArray_ISWRITEABLE(array):
+        raise ValueError(f"{name} is read-only")
+    for i in range(array.ndim):
+        if array.strides[i] == 0 and array.shape[i] > 1 and array.size:
+            raise ValueError(f"{name} has elements that share memory")
+    return 0
 
 
 cdef bint _shares_memory(np.ndarray f, np.ndarray out) except -1:
