@@ -22,7 +22,8 @@ cdef class Stencil:
     periodic : bool
         Whether ``f[n]`` is ``f[0]``; then there is no `start` or `end`.
     first : (n,) sequence of int, optional
-        Instead of `offsets`: point i is ``weights[i] @ f[first[i] : first[i] + k]``.
+        Instead of `offsets`: point i is ``weights[i] @ f[first[i] : first[i] + k]``, on a periodic axis with places
+        modulo n.
 
     Examples
     --------
@@ -46,15 +47,14 @@ cdef class Stencil:
         self.n, self.dtype, self.kept = n, np.dtype(dtype), []
         if self.dtype != _FLOAT64 and self.dtype != _FLOAT32:
             raise TypeError(f"dtype must be float64 or float32, got {self.dtype}")
-        if (offsets is None) == (first is None) or (first is not None and (periodic or start is not None
-                                                                           or end is not None)):
+        if (offsets is None) == (first is None) or (first is not None and (start is not None or end is not None)):
             raise ValueError("give either offsets, with start and end or periodic, or first")
         if periodic and (start is not None or end is not None):
             raise ValueError("a periodic axis has no start or end")
         if n < 0:
             raise ValueError(f"n must not be negative, got {n}")
         if first is not None:
-            self._by_rows(weights, _integers(first, "first"))
+            self._by_rows(weights, _integers(first, "first"), periodic)
             return
         weights, offsets = self._kept(weights, self.dtype), self._kept(_integers(offsets, "offsets"), np.int64)
         if weights.ndim != 1 or offsets.shape != weights.shape:
@@ -119,8 +119,8 @@ cdef class Stencil:
         for point, stop, at in zip(starts, [*starts[1:], n], turns, strict=True):
             self._add(stop - point, at, weights)
 
-    def _by_rows(self, rows, first):
-        """Points whose first samples are equally far away are a span."""
+    def _by_rows(self, rows, first, periodic):
+        """Points whose first samples are equally far away are a span; each with samples over the end is one alone."""
         cdef fg_span *span
         cdef np.ndarray weights
         weights = self._kept(np.transpose(rows), self.dtype)
@@ -130,8 +130,17 @@ cdef class Stencil:
         if not self.n:
             return
         distance = first - np.arange(self.n)
-        starts = np.concatenate([[0], np.flatnonzero(np.diff(distance)) + 1])
-        places = self._kept(distance[starts][:, None] + np.arange(weights.shape[0]), np.int64)
+        is_start = np.ones(self.n, bool)
+        np.not_equal(distance[1:], distance[:-1], out=is_start[1:])
+        if periodic:
+            is_over = (first < 0) | (first > self.n - weights.shape[0])
+            is_start |= is_over
+            is_start[1:] |= is_over[:-1]
+        starts = is_start.nonzero()[0]
+        places = distance[starts, None] + np.arange(weights.shape[0])
+        if periodic:
+            places = (places + starts[:, None]) % self.n - starts[:, None]
+        places = self._kept(places, np.int64)
         self._reserve(len(starts))
         for point, stop, at in zip(starts, [*starts[1:], self.n], places, strict=True):
             span = self._add(stop - point, at, weights)

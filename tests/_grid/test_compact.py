@@ -63,7 +63,8 @@ def test_lines_that_cannot_be_solved():
         _core.solve_ties(np.lib.stride_tricks.as_strided(lines, (4, 5), (0, 8)), 1, 0.25)
 
 
-def test_what_is_no_number_is_the_whole_line_and_no_other(n=200):
+def test_what_is_no_number_is_the_whole_line_and_no_other():
+    n = 200
     for is_periodic in (False, True):
         for point in (0, 100, n - 1):
             lines = np.ones((3, n))

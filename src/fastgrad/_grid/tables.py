@@ -59,22 +59,6 @@ class Rows:
     first: np.ndarray  # (n,)
     weights: np.ndarray  # (n, width)
 
-    def unwrapped(self, n: int) -> list[Rows]:
-        """Tables whose samples are all from 0 to n - 1 and whose sums add up to this one's: itself, but on a circle."""
-        width = self.weights.shape[1]
-        places = self.first[:, None] + np.arange(width)
-        is_beyond = places != places % n
-        if not is_beyond.any():
-            return [self]
-        across = np.where(self.first < 0, n - width, np.where(self.first + width > n, 0, self.first))
-        parts = []
-        for first, is_meant in ((np.clip(self.first, 0, n - width), ~is_beyond), (across, is_beyond)):
-            found = np.zeros_like(self.weights)
-            point, k = np.nonzero(is_meant)
-            found[point, places[point, k] % n - first[point]] = self.weights[point, k]
-            parts.append(Rows(first, found))
-        return parts
-
 
 Table = Stencil | Rows
 
