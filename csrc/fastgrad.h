@@ -261,6 +261,18 @@ FG_CHECKED fg_status fg_iterate(const fg_iteration *iteration, fg_poll poll, voi
 
 enum { FG_MAX_FIELD_DIMS = 64 };
 
+/* Weights of n stencils, (n, width): what samples are multiplied by so that their sum is a derivative, exactly for
+ * polynomials of a degree below `width`. The samples are at offsets[i, j] from where the derivative is taken. Refused:
+ * a derivative that so few samples do not have. */
+FG_CHECKED fg_status fg_weights(int64_t n, int64_t width, const double *offsets, int derivative, double *weights,
+                                fg_poll poll, void *poll_context, fg_error *error);
+
+/* The same at each of n coordinates, from the neighbouring ones from number first[i] on, which is a result as well. A
+ * point is in the middle of its samples as far as the ends allow, and of an even number there is one more on the side
+ * of the nearer end. Refused as well: a width greater than n. */
+FG_CHECKED fg_status fg_windows(int64_t n, int64_t width, const double *coords, int derivative, int64_t *first,
+                                double *weights, fg_poll poll, void *poll_context, fg_error *error);
+
 /* Points of an axis that follow one another and are made in one way: the sum over n_taps samples with weights. */
 typedef struct {
     int64_t n_points, n_taps;

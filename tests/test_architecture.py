@@ -16,7 +16,8 @@ PACKAGE = ROOT / "src" / "fastgrad"
 C_FILES = sorted([*CORE.glob("*.[ch]"), *CORE.glob("*.def")])
 
 KERNELS = ["kernels", "vec", "elementary", "inverse", "division", "special"] + [
-    f"kernel_{part}" for part in ("memory", "rows", "fold", "gemm", "along", "linalg", "step", "data", "stencil", "ties")
+    f"kernel_{part}"
+    for part in ("memory", "rows", "fold", "gemm", "along", "linalg", "step", "data", "stencil", "ties")
 ]
 
 # Every file includes headers of its own floor's part or of lower floors only.
@@ -26,7 +27,7 @@ C_FLOORS = [
     ["pool", "program", "verify"],
     [*KERNELS, "cpu"],
     ["plan", "across", "loop", "groups", "tiles", "grid", "ties"],
-    ["machine", "points", "extrapolate", "search", "colour"],
+    ["machine", "points", "extrapolate", "search", "colour", "weights"],
     ["descent", "iterate", "pass"],
     ["train"],
 ]

@@ -239,6 +239,46 @@ def stencils(np.ndarray f not None, np.ndarray out not None, axes, tables, scale
         _raise(status, &error)
 
 
+def weights(offsets, int derivative):
+    """Float weights of a derivative at 0 for many stencils: the last axis of `offsets` are the samples of one."""
+    cdef np.ndarray given = np.ascontiguousarray(offsets, dtype=np.float64), found = np.empty_like(given)
+    cdef int64_t width = np.shape(given)[given.ndim - 1], n = np.PyArray_SIZE(given) // max(width, 1)
+    cdef fg_error error
+    cdef fg_status status
+    cdef _Watch watch = _Watch()
+    with nogil:
+        status = fg_weights(n, width, <const double *>np.PyArray_DATA(given), derivative,
+                            <double *>np.PyArray_DATA(found), _poll, <void *>watch, &error)
+    if watch.error is not None:
+        raise watch.error
+    if status:
+        _raise(status, &error)
+    return found
+
+
+def windows(coords, int64_t width, int derivative):
+    """Stencils of a derivative at each of the coordinates, from `width` neighbouring samples.
+
+    Returns the first sample of each stencil, shape (n,), and the weights, shape (n, width). A point is in the middle of
+    its samples as far as the ends allow, and of an even number there is one more on the side of the nearer end.
+    """
+    cdef np.ndarray given = np.ascontiguousarray(coords, dtype=np.float64)
+    cdef int64_t n = np.PyArray_SIZE(given)
+    cdef np.ndarray first = np.empty(n, np.int64), found = np.empty((n, max(width, 0)))
+    cdef fg_error error
+    cdef fg_status status
+    cdef _Watch watch = _Watch()
+    with nogil:
+        status = fg_windows(n, width, <const double *>np.PyArray_DATA(given), derivative,
+                            <int64_t *>np.PyArray_DATA(first), <double *>np.PyArray_DATA(found), _poll, <void *>watch,
+                            &error)
+    if watch.error is not None:
+        raise watch.error
+    if status:
+        _raise(status, &error)
+    return first, found
+
+
 def solve_ties(np.ndarray lines not None, int axis, double tie, bint periodic=False):
     """Solve in place, for each line along an axis, ``tie * u[i - 1] + u[i] + tie * u[i + 1] = line[i]``.
 

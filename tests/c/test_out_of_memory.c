@@ -220,6 +220,14 @@ static fg_status difference(void) {
     return fg_stencil(&f, NULL, NULL, NULL);
 }
 
+static fg_status weigh(void) {
+    static double coords[SIZE];
+    static int64_t first[SIZE];
+    for (int i = 0; i < SIZE; i++)
+        coords[i] = i * i;
+    return fg_windows(SIZE, 3, coords, 1, first, field, NULL, NULL, NULL);
+}
+
 static fg_status solve_ties(void) {
     const int64_t shape[] = {BATCH, SIZE}, strides[] = {SIZE * 8, 8};
     const fg_ties t = {
@@ -271,6 +279,7 @@ int main(void) {
         survives_every_failure("total", total, sums, 1 + N_PARAMETERS);
         survives_every_failure("differences of a field", difference, field, BATCH * SIZE);
         survives_every_failure("tied values", solve_ties, field, BATCH * SIZE);
+        survives_every_failure("weights", weigh, field, SIZE * 3);
     }
     fg_program_destroy(program);
 
