@@ -1,7 +1,7 @@
 """Weights of difference stencils: what to multiply samples by so that their sum is a derivative.
 
 One recurrence (Fornberg, Mathematics of Computation 51, 1988) serves all of them: here for rational numbers, in the C
-core for floats and many stencils at once. Finite differences of functions and of sampled fields both stand on this module.
+core for floats and many stencils at once. Finite differences of functions and of sampled fields stand on them.
 """
 
 from __future__ import annotations

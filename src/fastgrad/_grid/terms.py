@@ -25,7 +25,6 @@ from .arguments import (
 )  # fmt: skip
 from .tables import Term
 
-
 MOST_REMEMBERED = 1024  # numbers of an array
 
 
@@ -62,14 +61,20 @@ def remembered(make: Callable[..., Sequence[Term]]) -> Callable[..., Sequence[Te
 
     @functools.wraps(make)
     def call(*given: Any) -> Sequence[Term]:
-        keys = [Numbers.of(value) for value in given]
-        try:
-            hash(tuple(keys))
-        except TypeError:
-            return make(*given)
-        return known(*keys)
+        if _is_hashable(given):
+            return known(*given)
+        keys = Numbers.of(given)
+        return known(*keys) if _is_hashable(keys) else make(*given)
 
     return call
+
+
+def _is_hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 @remembered
