@@ -1,16 +1,17 @@
 /* Template, per dtype: a recurrence along rows for many lines at once, one a lane; see fg_solve_ties. */
 
-/* `vectors` vectors of lines, from line i on; with `some` only so many lines of the last one. */
-FG_INLINE void TYPED(sweep_lines)(const fg_sweep *s, T *rows, T *carry, int64_t i, int up, int vectors, int64_t some) {
+/* Vectors of lines from line i on; with `alone` a line each, where there are too few for a whole vector: parts of rows
+ * that are shorter than a vector would have each load wait for the store before. */
+FG_INLINE void TYPED(sweep_lines)(const fg_sweep *s, T *rows, T *carry, int64_t i, int up, int vectors, int alone) {
     enum { MOST = 4 };
     const T *ratio = (const T *)s->ratio + up, *inverse = s->inverse;
     V before[MOST];
 #define EACH_VECTOR _Pragma("GCC unroll 4") for (int v = 0; v < vectors; v++)
-#define READ(p) (some && v == vectors - 1 ? TYPED(load_some)((p) + i + v * N, some) : TYPED(load)((p) + i + v * N))
-#define WRITE(p, x)                                  \
-    if (some && v == vectors - 1)                    \
-        TYPED(store_some)((p) + i + v * N, x, some); \
-    else                                             \
+#define READ(p) (alone ? SPLAT((p)[i + v]) : TYPED(load)((p) + i + v * N))
+#define WRITE(p, x)        \
+    if (alone)             \
+        (p)[i + v] = x[0]; \
+    else                   \
         TYPED(store)((p) + i + v * N, x)
     EACH_VECTOR before[v] = READ(carry);
     for (int64_t k = 0; k < s->n_rows; k++) {
@@ -33,12 +34,15 @@ FG_INLINE void TYPED(sweep_lines)(const fg_sweep *s, T *rows, T *carry, int64_t 
 
 FG_INLINE void TYPED(sweep_all)(const fg_sweep *s, T *rows, T *carry, int up) {
     int64_t i = 0;
-    for (; i + 4 * N <= s->width; i += 4 * N)
-        TYPED(sweep_lines)(s, rows, carry, i, up, 4, 0);
-    for (; i + N <= s->width; i += N)
-        TYPED(sweep_lines)(s, rows, carry, i, up, 1, 0);
-    if (i < s->width)
-        TYPED(sweep_lines)(s, rows, carry, i, up, 1, s->width - i);
+#define GO(vectors, lines, alone)                 \
+    for (; i + (lines) <= s->width; i += (lines)) \
+    TYPED(sweep_lines)(s, rows, carry, i, up, vectors, alone)
+    GO(4, 4 * N, 0);
+    GO(2, 2 * N, 0);
+    GO(1, N, 0);
+    GO(4, 4, 1);
+    GO(1, 1, 1);
+#undef GO
 }
 
 static void TYPED(sweep)(const fg_sweep *s, void *rows, void *carry) {

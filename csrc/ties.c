@@ -241,7 +241,7 @@ static void order_axes(ties_run *run) {
     for (int x = 1; x < n; x++)
         if (axes[side].stride != run->item && axes[x].n > axes[side].n)
             side = x;
-    run->lines = n ? axes[side] : (across){1, run->item};
+    run->lines = n ? axes[side] : (across){1, 0};
     for (int x = side; x + 1 < n; x++)
         axes[x] = axes[x + 1];
     run->n_outer = n ? n - 1 : 0;
