@@ -261,6 +261,18 @@ FG_CHECKED fg_status fg_iterate(const fg_iteration *iteration, fg_poll poll, voi
 
 enum { FG_MAX_FIELD_DIMS = 64 };
 
+/* Weights of n stencils, (n, width): what samples are multiplied by so that their sum is a derivative, exactly for
+ * polynomials of a degree below `width`. The samples are at offsets[i, j] from where the derivative is taken. Refused:
+ * a derivative that so few samples do not have. */
+FG_CHECKED fg_status fg_weights(int64_t n, int64_t width, const double *offsets, int derivative, double *weights,
+                                fg_poll poll, void *poll_context, fg_error *error);
+
+/* The same at each of n coordinates, from the neighbouring ones from number first[i] on, which is a result as well. A
+ * point is in the middle of its samples as far as the ends allow, and of an even number there is one more on the side
+ * of the nearer end. Refused as well: a width greater than n. */
+FG_CHECKED fg_status fg_windows(int64_t n, int64_t width, const double *coords, int derivative, int64_t *first,
+                                double *weights, fg_poll poll, void *poll_context, fg_error *error);
+
 /* Points of an axis that follow one another and are made in one way: the sum over n_taps samples with weights. */
 typedef struct {
     int64_t n_points, n_taps;
@@ -298,6 +310,23 @@ typedef struct {
 /* Refused: an axis that is not there or given twice, spans that do not cover theirs, a tap outside it. FG_CANCELLED
  * leaves part of the result written. */
 FG_CHECKED fg_status fg_stencil(const fg_field *field, fg_poll poll, void *poll_context, fg_error *error);
+
+/* Lines along an axis of an array, each of which is replaced by the u with tie u[i-1] + u[i] + tie u[i+1] = line[i].
+ * Beyond its ends u is 0, or with `periodic` goes round. Strides are in bytes, and those of separate elements. */
+typedef struct {
+    fg_dtype dtype; /* FG_FLOAT64 or FG_FLOAT32 */
+    int n_dims;
+    const int64_t *shape;
+    void *data;
+    const int64_t *strides;
+    int axis;
+    double tie;
+    int periodic;
+} fg_ties;
+
+/* Refused: an axis that is not there, a tie of 1/2 or more in magnitude. FG_CANCELLED leaves the
+ * lines in part solved. */
+FG_CHECKED fg_status fg_solve_ties(const fg_ties *ties, fg_poll poll, void *poll_context, fg_error *error);
 
 /* ---- training ------------------------------------------------------------------------------------------- */
 

@@ -44,6 +44,7 @@
 #include "kernel_step.h"
 #include "kernel_data.h"
 #include "kernel_stencil.h"
+#include "kernel_ties.h"
 #undef T
 #undef V
 #undef M
@@ -68,6 +69,7 @@
 #include "kernel_step.h"
 #include "kernel_data.h"
 #include "kernel_stencil.h"
+#include "kernel_ties.h"
 #undef TYPED
 
 #define BOTH(name) {name##_f64, name##_f32}
@@ -106,6 +108,8 @@ const fg_kernels PASTE(fg_kernels_, FG_ISA) = {
     .largest = BOTH(largest),
     .project = BOTH(project),
     .stencil = BOTH(stencil),
+    .sweep = BOTH(sweep),
+    .turn = BOTH(turned),
     .step =
         {
 #define UPDATE(name, states, settings, running, coefficients, statement) BOTH(step_##name),

@@ -150,6 +150,21 @@ typedef struct {
 } fg_stencil_points;
 typedef void (*fg_stencil_kernel)(const fg_stencil_points *points, const void *in, void *out);
 
+/* Down: row[i] += ratio[i] row[i - 1]; up: row[i] = inverse[i] row[i] + ratio[i + 1] row[i + 1], for rows of `width`
+ * neighbouring lines, i counted from `first` and at most `last`. `carry` is the row before the first one that is come
+ * to, and becomes the last one; without `keep` only that is written. */
+typedef struct {
+    int64_t n_rows, width, row;
+    int64_t first, last;
+    const void *ratio, *inverse;
+    int up, keep;
+} fg_sweep;
+typedef void (*fg_sweep_kernel)(const fg_sweep *sweep, void *rows, void *carry);
+
+/* to[c, r] = from[r, c] for r < rows, c < columns. */
+typedef void (*fg_turn_kernel)(int64_t rows, int64_t columns, const void *from, int64_t from_row, void *to,
+                               int64_t to_row);
+
 typedef struct {
     const char *name;
     fg_rows_kernel rows[FG_N_OPS][FG_N_FLOATS]; /* NULL where the operation is not elementwise */
@@ -169,6 +184,8 @@ typedef struct {
     fg_largest_kernel largest[FG_N_FLOATS];
     fg_project_kernel project[FG_N_FLOATS];
     fg_stencil_kernel stencil[FG_N_FLOATS];
+    fg_sweep_kernel sweep[FG_N_FLOATS];
+    fg_turn_kernel turn[FG_N_FLOATS];
     fg_step_kernel step[FG_N_UPDATES][FG_N_FLOATS];
     fg_prepare_kernel prepare[FG_N_UPDATES][FG_N_FLOATS];
 } fg_kernels;

@@ -16,7 +16,8 @@ PACKAGE = ROOT / "src" / "fastgrad"
 C_FILES = sorted([*CORE.glob("*.[ch]"), *CORE.glob("*.def")])
 
 KERNELS = ["kernels", "vec", "elementary", "inverse", "division", "special"] + [
-    f"kernel_{part}" for part in ("memory", "rows", "fold", "gemm", "along", "linalg", "step", "data", "stencil")
+    f"kernel_{part}"
+    for part in ("memory", "rows", "fold", "gemm", "along", "linalg", "step", "data", "stencil", "ties")
 ]
 
 # Every file includes headers of its own floor's part or of lower floors only.
@@ -25,8 +26,8 @@ C_FLOORS = [
     ["status", "alloc", "random"],
     ["pool", "program", "verify"],
     [*KERNELS, "cpu"],
-    ["plan", "across", "loop", "groups", "tiles", "grid"],
-    ["machine", "points", "extrapolate", "search", "colour"],
+    ["plan", "across", "loop", "groups", "tiles", "grid", "ties"],
+    ["machine", "points", "extrapolate", "search", "colour", "weights"],
     ["descent", "iterate", "pass"],
     ["train"],
 ]

@@ -541,3 +541,42 @@ def test_coordinates_are_regular_to_their_own_rounding():
         np.testing.assert_allclose(grid.compact(f, coords=coords), grid.compact(f, spacing=step), rtol=1e-12)
     with pytest.raises(ValueError, match="needs a regular grid"):
         grid.compact(f, coords=np.linspace(0, 1, 1000, dtype=np.float32).astype(np.float64))
+
+
+# ---- what is remembered
+
+
+@pytest.mark.parametrize("n", [50, 5000])
+@pytest.mark.parametrize("boundary", ["one-sided", "periodic"])
+def test_coordinates_may_change_in_place(n, boundary):
+    is_circle = boundary == "periodic"
+    coords, f = np.sort(RNG.uniform(0, 1, n + is_circle)), RNG.normal(size=n)
+    for _ in range(3):
+        again = [grid.diff(f, coords=coords, boundary=boundary) for _ in range(2)]
+        np.testing.assert_array_equal(again[0], again[1])
+        np.testing.assert_array_equal(again[0], grid.diff(f, coords=coords.tolist(), boundary=boundary))
+        coords *= 2
+        np.testing.assert_allclose(grid.diff(f, coords=coords, boundary=boundary), again[0] / 2, rtol=1e-14)
+        coords[n // 2] += (coords[n // 2 + 1] - coords[n // 2]) / 2
+    coords[1] = coords[0]
+    with pytest.raises(ValueError, match="coords must increase or decrease"):
+        grid.diff(f, coords=coords, boundary=boundary)
+
+
+def test_given_stencils_may_change_in_place():
+    f, head = RNG.normal(size=20), np.array([[-1.0, 1.0]])
+    first = grid.diff(f, boundary=(head, None))
+    head *= 3
+    second = grid.diff(f, boundary=(head, None))
+    np.testing.assert_allclose(second[[0, -1]], 3 * first[[0, -1]])
+    np.testing.assert_array_equal(second[1:-1], first[1:-1])
+
+
+def test_dtypes_are_remembered_apart():
+    coords = np.arange(30, dtype=np.float32) ** 1.5
+    f = RNG.normal(size=30)
+    for places in (coords, coords.astype(float), coords.astype(">f4")):
+        np.testing.assert_array_equal(grid.diff(f, coords=places), grid.diff(f, coords=coords))
+        np.testing.assert_allclose(
+            grid.diff(f.astype(np.float32), coords=places), grid.diff(f, coords=coords), atol=1e-5
+        )

@@ -6,7 +6,9 @@ from math import factorial
 import numpy as np
 import pytest
 
-from fastgrad.stencils import coefficients, weights, weights_at, windows
+from fastgrad import _core
+from fastgrad._core import windows
+from fastgrad.stencils import coefficients, weights
 
 
 def moments(offsets, found, degree):
@@ -77,7 +79,7 @@ def test_float_weights_are_the_rational_ones_to_rounding(scale):
 
 def test_weights_of_many_stencils_are_those_of_each():
     offsets = np.random.default_rng(0).normal(size=(2, 5, 6))
-    found = weights_at(offsets, 2)
+    found = _core.weights(offsets, 2)
     for index in np.ndindex(2, 5):
         assert (found[index] == weights(offsets[index], 2)).all()
 

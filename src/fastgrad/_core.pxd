@@ -137,6 +137,22 @@ cdef extern from "fastgrad.h" nogil:
         const fg_axis *axes
         int accumulate
     fg_status fg_stencil(const fg_field *field, fg_poll poll, void *poll_context, fg_error *error)
+    fg_status fg_weights(
+        int64_t n, int64_t width, const double *offsets, int derivative, double *weights, fg_poll poll,
+        void *poll_context, fg_error *error)
+    fg_status fg_windows(
+        int64_t n, int64_t width, const double *coords, int derivative, int64_t *first, double *weights, fg_poll poll,
+        void *poll_context, fg_error *error)
+    ctypedef struct fg_ties:
+        fg_dtype dtype
+        int n_dims
+        const int64_t *shape
+        void *data
+        const int64_t *strides
+        int axis
+        double tie
+        int periodic
+    fg_status fg_solve_ties(const fg_ties *ties, fg_poll poll, void *poll_context, fg_error *error)
 
     ctypedef enum fg_data:
         FG_DATA_FLOAT64

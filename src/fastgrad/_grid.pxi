@@ -22,7 +22,8 @@ cdef class Stencil:
     periodic : bool
         Whether ``f[n]`` is ``f[0]``; then there is no `start` or `end`.
     first : (n,) sequence of int, optional
-        Instead of `offsets`: point i is ``weights[i] @ f[first[i] : first[i] + k]``.
+        Instead of `offsets`: point i is ``weights[i] @ f[first[i] : first[i] + k]``, on a periodic axis with places
+        modulo n.
 
     Examples
     --------
@@ -46,15 +47,14 @@ cdef class Stencil:
         self.n, self.dtype, self.kept = n, np.dtype(dtype), []
         if self.dtype != _FLOAT64 and self.dtype != _FLOAT32:
             raise TypeError(f"dtype must be float64 or float32, got {self.dtype}")
-        if (offsets is None) == (first is None) or (first is not None and (periodic or start is not None
-                                                                           or end is not None)):
+        if (offsets is None) == (first is None) or (first is not None and (start is not None or end is not None)):
             raise ValueError("give either offsets, with start and end or periodic, or first")
         if periodic and (start is not None or end is not None):
             raise ValueError("a periodic axis has no start or end")
         if n < 0:
             raise ValueError(f"n must not be negative, got {n}")
         if first is not None:
-            self._by_rows(weights, _integers(first, "first"))
+            self._by_rows(weights, _integers(first, "first"), periodic)
             return
         weights, offsets = self._kept(weights, self.dtype), self._kept(_integers(offsets, "offsets"), np.int64)
         if weights.ndim != 1 or offsets.shape != weights.shape:
@@ -119,8 +119,8 @@ cdef class Stencil:
         for point, stop, at in zip(starts, [*starts[1:], n], turns, strict=True):
             self._add(stop - point, at, weights)
 
-    def _by_rows(self, rows, first):
-        """Points whose first samples are equally far away are a span."""
+    def _by_rows(self, rows, first, periodic):
+        """Points whose first samples are equally far away are a span; each with samples over the end is one alone."""
         cdef fg_span *span
         cdef np.ndarray weights
         weights = self._kept(np.transpose(rows), self.dtype)
@@ -130,8 +130,17 @@ cdef class Stencil:
         if not self.n:
             return
         distance = first - np.arange(self.n)
-        starts = np.concatenate([[0], np.flatnonzero(np.diff(distance)) + 1])
-        places = self._kept(distance[starts][:, None] + np.arange(weights.shape[0]), np.int64)
+        is_start = np.ones(self.n, bool)
+        np.not_equal(distance[1:], distance[:-1], out=is_start[1:])
+        if periodic:
+            is_over = (first < 0) | (first > self.n - weights.shape[0])
+            is_start |= is_over
+            is_start[1:] |= is_over[:-1]
+        starts = is_start.nonzero()[0]
+        places = distance[starts, None] + np.arange(weights.shape[0])
+        if periodic:
+            places = (places + starts[:, None]) % self.n - starts[:, None]
+        places = self._kept(places, np.int64)
         self._reserve(len(starts))
         for point, stop, at in zip(starts, [*starts[1:], self.n], places, strict=True):
             span = self._add(stop - point, at, weights)
@@ -189,16 +198,11 @@ def stencils(np.ndarray f not None, np.ndarray out not None, axes, tables, scale
     scales = (1.0,) * len(axes) if scales is None else tuple(scales)
     if not len(axes) == len(tables) == len(scales):
         raise ValueError(f"there are {len(axes)} axes, {len(tables)} tables and {len(scales)} scales")
-    if f.dtype != _FLOAT64 and f.dtype != _FLOAT32 or not f.dtype.isnative:
-        raise TypeError(f"f must be float64 or float32 in native byte order, got {f.dtype}")
+    _check_floats(f, "f")
     if out.dtype != f.dtype or np.shape(out) != np.shape(f):
         raise ValueError(
             f"out must be like f, {f.dtype} of shape {np.shape(f)}, got {out.dtype} of shape {np.shape(out)}")
-    if not np.PyArray_ISWRITEABLE(out):
-        raise ValueError("out is read-only")
-    for i in range(out.ndim):
-        if out.strides[i] == 0 and out.shape[i] > 1 and out.size:
-            raise ValueError("out has elements that share memory")
+    _check_target(out, "out")
     if _shares_memory(f, out):
         raise ValueError("out shares memory with f; give another array")
     for axis, given in zip(axes, tables, strict=True):
@@ -233,6 +237,97 @@ def stencils(np.ndarray f not None, np.ndarray out not None, axes, tables, scale
         raise watch.error
     if status:
         _raise(status, &error)
+
+
+def weights(offsets, int derivative):
+    """Float weights of a derivative at 0 for many stencils: the last axis of `offsets` are the samples of one."""
+    cdef np.ndarray given = np.ascontiguousarray(offsets, dtype=np.float64), found = np.empty_like(given)
+    cdef int64_t width = np.shape(given)[given.ndim - 1], n = np.PyArray_SIZE(given) // max(width, 1)
+    cdef fg_error error
+    cdef fg_status status
+    cdef _Watch watch = _Watch()
+    with nogil:
+        status = fg_weights(n, width, <const double *>np.PyArray_DATA(given), derivative,
+                            <double *>np.PyArray_DATA(found), _poll, <void *>watch, &error)
+    if watch.error is not None:
+        raise watch.error
+    if status:
+        _raise(status, &error)
+    return found
+
+
+def windows(coords, int64_t width, int derivative):
+    """Stencils of a derivative at each of the coordinates, from `width` neighbouring samples.
+
+    Returns the first sample of each stencil, shape (n,), and the weights, shape (n, width). A point is in the middle of
+    its samples as far as the ends allow, and of an even number there is one more on the side of the nearer end.
+    """
+    cdef np.ndarray given = np.ascontiguousarray(coords, dtype=np.float64)
+    cdef int64_t n = np.PyArray_SIZE(given)
+    cdef np.ndarray first = np.empty(n, np.int64), found = np.empty((n, max(width, 0)))
+    cdef fg_error error
+    cdef fg_status status
+    cdef _Watch watch = _Watch()
+    with nogil:
+        status = fg_windows(n, width, <const double *>np.PyArray_DATA(given), derivative,
+                            <int64_t *>np.PyArray_DATA(first), <double *>np.PyArray_DATA(found), _poll, <void *>watch,
+                            &error)
+    if watch.error is not None:
+        raise watch.error
+    if status:
+        _raise(status, &error)
+    return first, found
+
+
+def solve_ties(np.ndarray lines not None, int axis, double tie, bint periodic=False):
+    """Solve in place, for each line along an axis, ``tie * u[i - 1] + u[i] + tie * u[i + 1] = line[i]``.
+
+    Parameters
+    ----------
+    lines : ndarray
+        float64 or float32 in native byte order, with any strides; becomes u.
+    axis : int
+        0 to ``lines.ndim - 1``.
+    tie : float
+        Less than 1/2 in magnitude.
+    periodic : bool
+        Whether the axis is a circle; otherwise u is 0 beyond its ends.
+    """
+    cdef fg_ties ties
+    cdef fg_error error
+    cdef fg_status status
+    cdef _Watch watch = _Watch()
+    _check_floats(lines, "lines")
+    _check_target(lines, "lines")
+    ties.dtype = FG_FLOAT32 if lines.dtype == _FLOAT32 else FG_FLOAT64
+    ties.n_dims, ties.axis, ties.tie, ties.periodic = lines.ndim, axis, tie, periodic
+    cdef int64_t *places = _places((<object>lines).shape + (<object>lines).strides)
+    try:
+        ties.shape, ties.strides, ties.data = places, places + lines.ndim, np.PyArray_DATA(lines)
+        with nogil:
+            status = fg_solve_ties(&ties, _poll, <void *>watch, &error)
+    finally:
+        free(places)
+    if watch.error is not None:
+        raise watch.error
+    if status:
+        _raise(status, &error)
+
+
+cdef int _check_floats(np.ndarray array, str name) except -1:
+    if array.dtype != _FLOAT64 and array.dtype != _FLOAT32 or not array.dtype.isnative:
+        raise TypeError(f"{name} must be float64 or float32 in native byte order, got {array.dtype}")
+    return 0
+
+
+cdef int _check_target(np.ndarray array, str name) except -1:
+    cdef int i
+    if not np.PyArray_ISWRITEABLE(array):
+        raise ValueError(f"{name} is read-only")
+    for i in range(array.ndim):
+        if array.strides[i] == 0 and array.shape[i] > 1 and array.size:
+            raise ValueError(f"{name} has elements that share memory")
+    return 0
 
 
 cdef bint _shares_memory(np.ndarray f, np.ndarray out) except -1:

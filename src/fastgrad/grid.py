@@ -398,8 +398,7 @@ def compact(
     tie, table = schemes.scheme(int(derivative), int(accuracy), is_periodic)
     target = arguments.result(out, field.shape, field.dtype, field)
     apply(field, target, [Term(line.axis, table, step**-derivative)])
-    along = np.moveaxis(target, line.axis, 0)
-    along[...] = schemes.solve(tie, along, is_periodic)
+    schemes.solve(tie, target, line.axis, is_periodic)
     return deliver(target, out)
 
 

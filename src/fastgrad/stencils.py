@@ -1,19 +1,20 @@
 """Weights of difference stencils: what to multiply samples by so that their sum is a derivative.
 
-One recurrence (Fornberg, Mathematics of Computation 51, 1988) serves all of them: rational numbers in, rational numbers
-out; columns of floats in, the weights of as many stencils out. Finite differences of functions and of sampled fields
-both stand on this module.
+One recurrence (Fornberg, Mathematics of Computation 51, 1988) serves all of them: here for rational numbers, in the C
+core for floats and many stencils at once. Finite differences of functions and of sampled fields stand on them.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from . import _core
 from ._arrays import as_floats, is_integer
 
 __all__ = ["coefficients", "weights"]
@@ -57,7 +58,7 @@ def weights(offsets: Any, derivative: int = 1) -> list[Fraction] | np.ndarray:
     if not np.isfinite(array).all():
         raise ValueError(f"offsets is {array}\n  cure: pass finite numbers")
     _check_offsets(array.tolist(), derivative)
-    return weights_at(array, int(derivative))
+    return _core.weights(array, int(derivative))
 
 
 def coefficients(derivative: int, accuracy: int, kind: str = "central") -> tuple[list[int], list[Fraction]]:
@@ -118,49 +119,20 @@ def exact_weights(offsets: tuple[Fraction, ...], derivative: int) -> tuple[Fract
     return tuple(_fornberg(offsets, derivative))
 
 
-def weights_at(offsets: np.ndarray, derivative: int) -> np.ndarray:
-    """Float weights of many stencils at once: the last axis of `offsets` are the samples of one stencil.
-
-    Offsets are scaled by a power of two first, so that products of tiny or huge steps neither vanish nor overflow.
-    """
-    reach = np.abs(offsets).max(axis=-1, keepdims=True)
-    exponent = np.frexp(reach)[1]
-    scaled = np.moveaxis(np.ldexp(offsets, -exponent), -1, 0)
-    found = np.stack(_fornberg(list(scaled), derivative), axis=-1)
-    return np.ldexp(found, -derivative * exponent)
-
-
-def windows(coords: np.ndarray, width: int, derivative: int) -> tuple[np.ndarray, np.ndarray]:
-    """Stencils of the derivative at each of the increasing or decreasing `coords`, from `width` neighbouring samples.
-
-    Returns the first sample of each stencil, shape (n,), and the weights, shape (n, width). A point is in the middle of
-    its samples as far as the ends allow, and of an even number there is one more on the side of the nearer end.
-    """
-    n = len(coords)
-    points = np.arange(n)
-    first = np.clip(points - np.where(2 * points < n, width // 2, (width - 1) // 2), 0, n - width)
-    nodes = coords[first[:, None] + np.arange(width)]
-    return first, weights_at(nodes - coords[:, None], derivative)
-
-
-def _fornberg(nodes: Sequence[Any], derivative: int) -> list[Any]:
-    """Weights at 0 of the derivative for rational nodes, or for arrays with one node of many stencils each.
+def _fornberg(nodes: Sequence[Fraction], derivative: int) -> list[Fraction]:
+    """Weights at 0 of the derivative for rational nodes; csrc/weights.c has the same for floats.
 
     table[k][j] is the weight of node j in the k-th derivative for the nodes seen so far. A further node changes the
     Lagrange polynomial of each earlier one by a factor (x - node) / (old - node), and has the polynomial of the one
     before it, times that one's missing factor, scaled.
     """
-    zero = nodes[0] * 0
-    table = [[zero] * len(nodes) for _ in range(derivative + 1)]
-    table[0][0] = zero + 1
-    norm = zero + 1  # product of (last - earlier node)
+    table = [[Fraction(0)] * len(nodes) for _ in range(derivative + 1)]
+    table[0][0] = norm = Fraction(1)  # product of (last - earlier node)
     for new in range(1, len(nodes)):
         node, last, old_norm = nodes[new], nodes[new - 1], norm
-        norm = zero + 1
-        for old in range(new):
-            norm = norm * (node - nodes[old])
+        norm = math.prod((node - old for old in nodes[:new]), start=Fraction(1))
         for k in range(min(new, derivative), -1, -1):
-            below = table[k - 1] if k else [zero] * new
+            below = table[k - 1] if k else [Fraction(0)] * new
             table[k][new] = old_norm * (k * below[new - 1] - last * table[k][new - 1]) / norm
             for old in range(new):
                 table[k][old] = (node * table[k][old] - k * below[old]) / (node - nodes[old])

@@ -97,14 +97,11 @@ def test_a_sample_of_weight_zero_is_not_looked_at():
         assert np.flatnonzero(np.isnan(out)).tolist() == [3, 5]
 
 
-def test_rows_around_a_circle_are_split_into_those_before_and_beyond_the_end():
-    rows = Rows(np.arange(6) - 1, RNG.normal(size=(6, 3)))
-    inside, across = rows.unwrapped(6)
-    for part in (inside, across):
-        assert part.first.min() >= 0
-        assert part.first.max() <= 3
+@pytest.mark.parametrize("width", [1, 3, 6])
+def test_rows_around_a_circle(width):
     f = RNG.normal(size=6)
-    wanted = [rows.weights[i] @ f[np.arange(i - 1, i + 2) % 6] for i in range(6)]
-    total = [sum(part.weights[i] @ f[part.first[i] : part.first[i] + 3] for part in (inside, across)) for i in range(6)]
-    np.testing.assert_allclose(total, wanted)
-    assert Rows(np.array([0, 0]), np.ones((2, 2))).unwrapped(2)[0].first.tolist() == [0, 0]
+    for first in (np.arange(6) - 1, np.arange(6) - 4, np.arange(6) + 3, np.array([5, 0, -7, 2, 2, 13])):
+        rows, out = Rows(first, RNG.normal(size=(6, width))), np.empty(6)
+        apply(f, out, [Term(0, rows)])
+        wanted = [rows.weights[i] @ f[np.arange(first[i], first[i] + width) % 6] for i in range(6)]
+        np.testing.assert_allclose(out, wanted, atol=1e-14)

@@ -293,7 +293,7 @@ def table(n=6, dtype=float):
     [
         ({}, "either offsets"),
         ({"offsets": [0, 1], "first": [0, 0, 0, 0, 0, 0]}, "either offsets"),
-        ({"first": [0] * 6, "periodic": True}, "either offsets"),
+        ({"first": [0] * 6, "periodic": True, "start": [[1.0]]}, "either offsets"),
         ({"offsets": [0, 1], "periodic": True, "start": [[1.0]]}, "periodic"),
         ({"offsets": [0, 1, 2]}, "shape"),
         ({"offsets": [[0, 1]]}, "shape"),

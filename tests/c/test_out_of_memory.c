@@ -220,6 +220,23 @@ static fg_status difference(void) {
     return fg_stencil(&f, NULL, NULL, NULL);
 }
 
+static fg_status weigh(void) {
+    static double coords[SIZE];
+    static int64_t first[SIZE];
+    for (int i = 0; i < SIZE; i++)
+        coords[i] = i * i;
+    return fg_windows(SIZE, 3, coords, 1, first, field, NULL, NULL, NULL);
+}
+
+static fg_status solve_ties(void) {
+    const int64_t shape[] = {BATCH, SIZE}, strides[] = {SIZE * 8, 8};
+    const fg_ties t = {
+        .dtype = FG_FLOAT64, .n_dims = 2, .shape = shape, .data = field, .strides = strides, .axis = 1, .tie = 0.25};
+    for (int i = 0; i < BATCH * SIZE; i++)
+        field[i] = i % 7;
+    return fg_solve_ties(&t, NULL, NULL, NULL);
+}
+
 static void without_threads_the_result_is_the_same(void) {
     double *expected = exactly(BATCH * 5, FG_FLOAT64);
     CHECK(fg_set_num_threads(1, NULL) == FG_OK && descend() == FG_OK);
@@ -261,6 +278,8 @@ int main(void) {
         survives_every_failure("train", train, parameters, 2 * N_PARAMETERS);
         survives_every_failure("total", total, sums, 1 + N_PARAMETERS);
         survives_every_failure("differences of a field", difference, field, BATCH * SIZE);
+        survives_every_failure("tied values", solve_ties, field, BATCH * SIZE);
+        survives_every_failure("weights", weigh, field, SIZE * 3);
     }
     fg_program_destroy(program);
 

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from .. import stencils
+from .. import _core, stencils
 from .tables import Stencil, from_exact
 
 MOST_DERIVATIVE = 2  # from the third on the equations are singular for the shortest wave
@@ -53,44 +53,8 @@ def _weights(samples: range, place: int, derivative: int) -> Sequence[Fraction]:
     return stencils.exact_weights(tuple(Fraction(sample - place) for sample in samples), derivative)
 
 
-def solve(tie: float, rhs: np.ndarray, is_periodic: bool) -> np.ndarray:
-    """The derivatives along the first axis that the equations tie together."""
-    ties = np.full((len(rhs), *(1,) * (rhs.ndim - 1)), tie, rhs.real.dtype)
-    lower, upper = ties.copy(), ties
-    lower[0] = upper[-1] = 0
-    diagonal = np.ones_like(lower)
-    if not is_periodic:
-        return _tridiagonal(lower, diagonal, upper, rhs)
-    # the two corners are a matrix of rank one, added to a tridiagonal one (Sherman and Morrison)
-    diagonal[0], diagonal[-1] = 2, 1 + tie**2
-    corner = np.zeros_like(diagonal)
-    corner[0], corner[-1] = -1, tie
-    found, part = _tridiagonal(lower, diagonal, upper, rhs), _tridiagonal(lower, diagonal, upper, corner)
-    return found - part * ((found[0] - tie * found[-1]) / (1 + part[0] - tie * part[-1]))
-
-
-def _tridiagonal(lower: np.ndarray, diagonal: np.ndarray, upper: np.ndarray, rhs: np.ndarray) -> np.ndarray:
-    """Solve by cyclic reduction: every other unknown is eliminated, all at once, until one is left.
-
-    That takes as few steps as n has binary digits, each over whole arrays, along one axis or many. `lower[0]` and
-    `upper[-1]` are zero.
-    """
-    n = len(rhs)
-    if n == 1:
-        return rhs / diagonal
-    before, after = slice(0, n - 1, 2), slice(2, n, 2)  # the even unknowns before and after the odd ones
-    k = (n - 1) // 2  # odd ones that have one after them
-    left, right = lower[1::2] / diagonal[before], upper[1::2][:k] / diagonal[after]
-    inner_diagonal = diagonal[1::2] - left * upper[before]
-    inner_diagonal[:k] -= right * lower[after]
-    inner_upper = np.zeros_like(inner_diagonal)
-    inner_upper[:k] = -right * upper[after]
-    inner_rhs = rhs[1::2] - left * rhs[before]
-    inner_rhs[:k] -= right * rhs[after]
-    found = np.empty_like(rhs)
-    found[1::2] = _tridiagonal(-left * lower[before], inner_diagonal, inner_upper, inner_rhs)
-    found[::2] = rhs[::2]
-    found[before] -= upper[before] * found[1::2]
-    found[after] -= lower[after] * found[1::2][:k]
-    found[::2] /= diagonal[::2]
-    return found
+def solve(tie: float, lines: np.ndarray, axis: int, is_periodic: bool) -> None:
+    """Replace the sums along an axis by the derivatives that the equations tie together."""
+    parts = (lines.real, lines.imag) if lines.dtype.kind == "c" else (lines,)
+    for part in parts:
+        _core.solve_ties(part, axis, tie, is_periodic)

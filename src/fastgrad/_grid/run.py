@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,20 +22,24 @@ def apply(f: np.ndarray, out: np.ndarray, terms: Sequence[Term], accumulate: boo
         apply(f.real, out.real, terms, accumulate)
         apply(f.imag, out.imag, terms, accumulate)
         return
-    axes, found, factors, further = [], [], [], []
-    for axis, table, factor in terms:
-        n = f.shape[axis]
-        if isinstance(table, Rows):
-            first, *rest = (_core.Stencil(n, f.dtype, part.weights, first=part.first) for part in table.unwrapped(n))
-            further += [(axis, part, factor) for part in rest]
-        else:
-            first, factor = _stencil(table, n, f.dtype), factor * table.scale
-        axes.append(axis)
-        found.append(first)
-        factors.append(factor)
-    _core.stencils(f, out, axes, found, factors, accumulate)
-    for axis, part, factor in further:
-        _core.stencil(f, out, axis, part, factor, accumulate=True)
+    axes = [axis for axis, _, _ in terms]
+    made = [
+        _rows(table, f.dtype) if isinstance(table, Rows) else _stencil(table, f.shape[axis], f.dtype)
+        for axis, table, _ in terms
+    ]
+    scales = [factor if isinstance(table, Rows) else factor * table.scale for _, table, factor in terms]
+    _core.stencils(f, out, axes, made, scales, accumulate)
+
+
+_known: weakref.WeakKeyDictionary[Rows, dict[np.dtype, _core.Stencil]] = weakref.WeakKeyDictionary()
+
+
+def _rows(table: Rows, dtype: np.dtype) -> _core.Stencil:
+    """The table for the C core, kept for as long as the table itself is."""
+    made = _known.setdefault(table, {})
+    if dtype not in made:
+        made[dtype] = _core.Stencil(len(table.first), dtype, table.weights, first=table.first, periodic=True)
+    return made[dtype]
 
 
 @functools.lru_cache(maxsize=256)

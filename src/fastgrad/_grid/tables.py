@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import stencils
+from .. import _core, stencils
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,22 +59,6 @@ class Rows:
     first: np.ndarray  # (n,)
     weights: np.ndarray  # (n, width)
 
-    def unwrapped(self, n: int) -> list[Rows]:
-        """Tables whose samples are all from 0 to n - 1 and whose sums add up to this one's: itself, but on a circle."""
-        width = self.weights.shape[1]
-        places = self.first[:, None] + np.arange(width)
-        is_beyond = places != places % n
-        if not is_beyond.any():
-            return [self]
-        across = np.where(self.first < 0, n - width, np.where(self.first + width > n, 0, self.first))
-        parts = []
-        for first, is_meant in ((np.clip(self.first, 0, n - width), ~is_beyond), (across, is_beyond)):
-            found = np.zeros_like(self.weights)
-            point, k = np.nonzero(is_meant)
-            found[point, places[point, k] % n - first[point]] = self.weights[point, k]
-            parts.append(Rows(first, found))
-        return parts
-
 
 Table = Stencil | Rows
 
@@ -116,7 +100,7 @@ def mirrored(head: np.ndarray, derivative: int) -> np.ndarray:
 
 def neighbours(n: int, derivative: int, edge: int) -> Rows:
     """The derivative on so few points of step 1 that all are near an end: each from the samples nearest to it."""
-    return Rows(*stencils.windows(np.arange(n, dtype=np.float64), derivative + edge, derivative))
+    return Rows(*_core.windows(np.arange(n, dtype=np.float64), derivative + edge, derivative))
 
 
 def uneven(coords: np.ndarray, derivative: int, accuracy: int, edge: int) -> Rows:
@@ -127,16 +111,18 @@ def uneven(coords: np.ndarray, derivative: int, accuracy: int, edge: int) -> Row
     """
     coords, n = coords.astype(np.float64), len(coords)
     width = uneven_width(derivative, accuracy)
-    inside = stencils.windows(coords, min(n, width), derivative)
+    inside = _core.windows(coords, min(n, width), derivative)
     if edge == accuracy:
         return Rows(*inside)
-    near = stencils.windows(coords, derivative + edge, derivative)
-    is_inside = np.abs(2 * np.arange(n) - (n - 1)) < n - width + 1
-    first = np.minimum(inside[0], near[0])
-    found = np.zeros((n, max(inside[1].shape[1], derivative + edge)))
-    for points, (start, given) in ((np.flatnonzero(is_inside), inside), (np.flatnonzero(~is_inside), near)):
-        places = (start - first)[points, None] + np.arange(given.shape[1])
-        found[points[:, None], places] = given[points]
+    first, found = inside
+    near, own = _core.windows(coords, derivative + edge, derivative)
+    if derivative + edge > width:
+        first = np.minimum(inside[0], near)
+        found = np.zeros((n, derivative + edge))
+        np.put_along_axis(found, (inside[0] - first)[:, None] + np.arange(inside[1].shape[1]), inside[1], axis=1)
+    points = np.flatnonzero(np.abs(2 * np.arange(n) - (n - 1)) > n - width)  # those near the ends
+    found[points] = 0
+    found[points[:, None], (near - first)[points, None] + np.arange(derivative + edge)] = own[points]
     return Rows(first, found)
 
 
@@ -145,7 +131,7 @@ def uneven_circle(coords: np.ndarray, derivative: int, accuracy: int) -> Rows:
     coords, n, width = coords.astype(np.float64), len(coords) - 1, uneven_width(derivative, accuracy)
     half, period = width // 2, coords[-1] - coords[0]
     around = np.concatenate([coords[n - half : n] - period, coords, coords[1:half] + period])
-    _, found = stencils.windows(around, width, derivative)
+    _, found = _core.windows(around, width, derivative)
     return Rows(np.arange(n) - half, found[half : half + n])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,20 +25,56 @@ from .arguments import (
 )  # fmt: skip
 from .tables import Term
 
+MOST_REMEMBERED = 1024  # numbers of an array
+
+
+class Numbers(NamedTuple):
+    """The contents of an array, which are remembered instead of the array: that may change."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    content: bytes
+
+    @staticmethod
+    def of(value: Any) -> Any:
+        """What stands for an argument: for an array its numbers, for a tuple those of its arrays."""
+        if type(value) is tuple:
+            return tuple(map(Numbers.of, value))
+        if type(value) is np.ndarray and value.dtype.kind in "iuf" and value.size <= MOST_REMEMBERED:
+            return Numbers(value.shape, value.dtype, value.tobytes())
+        return value
+
+    @staticmethod
+    def back(value: Any) -> Any:
+        """The argument again."""
+        if isinstance(value, Numbers):
+            return np.frombuffer(value.content, value.dtype).reshape(value.shape)
+        return tuple(map(Numbers.back, value)) if type(value) is tuple else value
+
 
 def remembered(make: Callable[..., Sequence[Term]]) -> Callable[..., Sequence[Term]]:
-    """A function whose results are remembered, unless there are arrays or lists among the arguments."""
-    known = functools.lru_cache(maxsize=256, typed=True)(make)
+    """A function whose results are remembered, unless there are lists or large arrays among the arguments."""
+
+    @functools.lru_cache(maxsize=256, typed=True)
+    def known(*given: Any) -> Sequence[Term]:
+        return make(*map(Numbers.back, given))
 
     @functools.wraps(make)
     def call(*given: Any) -> Sequence[Term]:
-        try:
-            hash(given)
-        except TypeError:
-            return make(*given)
-        return known(*given)
+        if _is_hashable(given):
+            return known(*given)
+        keys = Numbers.of(given)
+        return known(*keys) if _is_hashable(keys) else make(*given)
 
     return call
+
+
+def _is_hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 @remembered

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .. import _core
 from .._arrays import as_floats, is_integer
 from .._finite.steps import relative
-from ..stencils import coefficients, weights_at
+from ..stencils import coefficients
 from ._canvas import COLORS, Floats, axes, long_names, name_axes, next_color, ordinal
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ class _Sweep:
                     found[..., i] = np.stack(parts) / (h * scale[i]).reshape(-1, *[1] * len(self.out_shape))
                     continue
                 points = (flat[i] + np.multiply.outer(h * scale[i], scheme.offsets)).astype(flat.dtype)
-                factors = weights_at(points.astype(float) - float(flat[i]), self.derivative)
+                factors = _core.weights(points.astype(float) - float(flat[i]), self.derivative)
                 values = np.array([[self._value(flat, i, point) for point in row] for row in points])
                 # the weights sum to 0: without what all values share, only rounding of the function is left
                 found[..., i] = np.einsum("sp,sp...->s...", factors, values - self.value)
