@@ -45,7 +45,8 @@ class Structure:
         n_rows, n_columns = shape
         place = np.asarray(row, np.int64) * n_columns + np.asarray(column, np.int64)
         if place.size and not (place[1:] > place[:-1]).all():
-            place = np.unique(place)
+            place = np.sort(place)
+            place = place[np.concatenate([[True], place[1:] != place[:-1]])]
         row, column = np.divmod(place, max(n_columns, 1))
         return cls(shape, _starts(row, n_rows), column)
 
@@ -286,18 +287,22 @@ def _by_groups(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """For blocks of groups: the first, and values (group, way, m) where only the components of a group have moved, to
     their places in each row (a way) of `moved`."""
-    members = np.argsort(groups, kind="stable")
-    start = np.searchsorted(groups[members], np.arange(n_groups + 1))
     n_ways, n = moved.shape
     most = max(1, BLOCK_BYTES // max(moved.nbytes, 1))
     for first in range(0, n_groups, most):
         last = min(first + most, n_groups)
         points = np.empty((last - first, n_ways, n), moved.dtype)
         points[:] = x
-        mine = members[start[first] : start[last]]
+        mine = _within_block(groups, first, last, n_groups)
+        group = groups[mine] - first
         for way in range(n_ways):
-            points[groups[mine] - first, way, mine] = moved[way, mine]
+            points[group, way, np.arange(n)[mine]] = moved[way, mine]
         yield first, values(points.reshape(-1, n)).reshape(last - first, n_ways, -1)
+
+
+def _within_block(group: np.ndarray, first: int, last: int, n_groups: int) -> Any:
+    """Where a group is one of those from the first to before the last."""
+    return slice(None) if last - first == n_groups else np.flatnonzero((group >= first) & (group < last))
 
 
 def within(points: np.ndarray, limits: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
@@ -333,12 +338,10 @@ def _elements(
     needs_f0 = scheme == "2-point" or is_aside.any()
     at_x = values(x[np.newaxis])[0] if f0 is None and needs_f0 else np.asarray(f0)
     group = groups[structure.column]
-    by_group = np.argsort(group, kind="stable")
     n_groups = int(groups.max(initial=-1)) + 1
-    start = np.searchsorted(group[by_group], np.arange(n_groups + 1))
-    data = np.zeros(by_group.size, np.result_type(width, np.float32))
+    data = np.zeros(group.size, np.result_type(width, np.float32))
     for first, found in _by_groups(values, x, moved, groups, n_groups):
-        here = by_group[start[first] : start[first + len(found)]]
+        here = _within_block(group, first, first + len(found), n_groups)
         row, column = structure.row[here], structure.column[here]
         at = [found[group[here] - first, way, row] for way in range(len(moved))]
         with np.errstate(all="ignore"):
