@@ -111,6 +111,8 @@ def _difference(lines: Any, h: np.ndarray, scheme: Scheme, which: np.ndarray | N
         places = places.astype(t.dtype)
     if limits is not None:
         places = clipped(places, (limits[0][which], limits[1][which]))
+    # the distance as rounding has left it; from now on the points are the function's to write into
+    span = places[-1] - (t if scheme.centre == 0 else places[0])
     if scheme.centre < 0:
         values, f0 = lines.values(places, which), None
     elif lines.is_one_point:
@@ -118,8 +120,6 @@ def _difference(lines: Any, h: np.ndarray, scheme: Scheme, which: np.ndarray | N
     else:
         values = lines.values(np.concatenate([places, t[None]]), which)
         values, f0 = values[:-1], values[-1]
-    # the distance as rounding has left it
-    span = places[-1] - (t if scheme.centre == 0 else places[0])
     return scheme.combined(values, f0, span)
 
 
@@ -145,15 +145,15 @@ def check_analytic(lines: Any, derivative: np.ndarray, limits: Limits) -> None:
     if isinstance(lines, Coordinates):
         h = h * np.random.default_rng(0).choice([-1.0, 1.0], len(t))
     places = clipped(np.stack([t - h, t + h]).astype(t.dtype), limits)
+    moves = (places - t).astype(np.float64)
     if isinstance(lines, Coordinates):
         low, high = calls.values(places)
-        moves = (places - t).astype(np.float64)
         with np.errstate(all="ignore"):
             expected = moves @ derivative
             scale = np.abs(moves) @ np.abs(derivative)
     else:
         low, high = lines.values(places, None)
-        moves = (places - t).astype(np.float64)[:, :, None]
+        moves = moves[:, :, None]
         with np.errstate(all="ignore"):
             expected, scale = moves * derivative, np.abs(moves * derivative)
     f0 = calls.f0 if lines.is_one_point else lines.values(t[None], None)[0]
