@@ -202,7 +202,7 @@ fg_status fg_extrapolate(const fg_extrapolation *x, const fg_level *level, doubl
             level->error[at] = (none ? v.rounded : v.truncated + v.rounded) / scale;
             level->balance[at] = v.rounded / v.truncated;
             const bool will_do = v.truncated <= larger(asked, v.rounded) && v.rounded <= allowed;
-            level->is_fine[at] = scale != 0 && (none || will_do);
+            level->is_fine[at] = scale == 0 ? 0 : none ? FG_FLAT : will_do;
         }
     }
     *eps = isinf(finest) ? level->eps : finest;

@@ -482,6 +482,8 @@ typedef struct {
     fg_column *column; /* (n_columns,) */
 } fg_extrapolation;
 
+enum { FG_FLAT = 2 };
+
 /* One step for each of some rows, and what comes of it. */
 typedef struct {
     int64_t n_rows;
@@ -492,7 +494,7 @@ typedef struct {
     double eps, rtol;        /* rounding of the values, and the error that will do */
     double *found, *error;   /* (n_rows, n_columns), as what follows */
     double *balance;         /* of rounding to truncation: 1 with the best step */
-    uint8_t *is_fine;        /* the error will do */
+    uint8_t *is_fine;        /* the error will do: 1, or FG_FLAT where no value differs */
 } fg_level;
 
 /* The search of every row for the step that suits all its columns. */

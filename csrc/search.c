@@ -77,6 +77,7 @@ void fg_search_begin(const fg_extrapolation *x, const fg_level *level, fg_search
 typedef struct {
     bool has_helped, is_unsolved, is_broken;
     double balance; /* of the column with the largest error, which has its way */
+    double coarse;  /* the longest step that a column had before it stopped changing where it should not, or 0 */
 } news;
 
 static news learn(const fg_extrapolation *x, const fg_level *level, fg_search *s, int64_t i, int64_t row) {
@@ -87,6 +88,14 @@ static news learn(const fg_extrapolation *x, const fg_level *level, fg_search *s
     for (int64_t c = 0; c < m; c++) {
         const int64_t new = i * m + c, at = row * m + c;
         const double error = level->error[new];
+        if (s->is_settled[at])
+            continue;
+        /* values that are rounded to more than they say do not change any more over so short a step */
+        if (level->is_fine[new] == FG_FLAT && fabs(s->found[at]) > s->error[at] && s->reach[at] > h) {
+            n.coarse = fmax(n.coarse, s->reach[at]);
+            n.is_unsolved = true;
+            continue;
+        }
         /* of estimates that contradict each other, the one with the shorter step is right: rounding is known, while
          * terms may seem to fall when the nodes lie far apart */
         const bool are_apart = fabs(level->found[new] - s->found[at]) > error + s->error[at];
@@ -96,7 +105,7 @@ static news learn(const fg_extrapolation *x, const fg_level *level, fg_search *s
             s->reach[at] = h;
             n.has_helped = true;
         }
-        s->is_settled[at] |= level->is_fine[new];
+        s->is_settled[at] = level->is_fine[new] != 0;
         if (s->is_settled[at])
             continue;
         n.is_unsolved = true;
@@ -134,11 +143,15 @@ int64_t fg_search_next(const fg_extrapolation *x, const fg_level *level, fg_sear
         s->n_broken[row] += n.is_broken;
         s->n_idle[row] = n.has_helped || n.is_broken ? 0 : s->n_idle[row] + 1;
 
-        const double factor = factor_of(x, &n);
+        const double factor = n.coarse > 0 ? 8 * n.coarse / h : factor_of(x, &n);
         if (factor > 1)
             s->small[row] = fmax(s->small[row], h);
         else if (factor < 1)
             s->large[row] = fmin(s->large[row], h);
+        if (n.coarse > 0) { /* only longer ones */
+            s->small[row] = n.coarse;
+            s->large[row] = most;
+        }
         double wanted = fmin(fmax(factor * h, 2 * s->small[row]), s->large[row] / 2);
         if (n.is_broken && s->n_broken[row] == BROKEN && leaves_edge(x, level, i, row, room)) {
             s->small[row] = least;

@@ -217,7 +217,7 @@ cdef class Extrapolation:
     central, sided : Stencil
         With symmetric nodes and with nodes on one side, as `richardson.stencil` makes them.
     far : (n,) ndarray
-        Absolute value of the number that each row moves.
+        Absolute value of the number that each row moves, in the unit of its steps.
     derivative, order : int
         Which derivative, and with which power of the step the error falls.
     is_shared : bool
@@ -322,7 +322,7 @@ cdef class Extrapolation:
             _check_array(is_sided, _BOOL, n, False)
             level.is_sided = <const uint8_t *>np.PyArray_DATA(is_sided)
         cdef np.ndarray found = _new(2, n, m, np.NPY_FLOAT64), errors = _new(2, n, m, np.NPY_FLOAT64)
-        cdef np.ndarray balance = _new(2, n, m, np.NPY_FLOAT64), is_fine = _new(2, n, m, np.NPY_BOOL)
+        cdef np.ndarray balance = _new(2, n, m, np.NPY_FLOAT64), is_fine = _new(2, n, m, np.NPY_UINT8)
         level.step, level.around = <const double *>np.PyArray_DATA(step), <const double *>np.PyArray_DATA(around)
         level.found, level.error = <double *>np.PyArray_DATA(found), <double *>np.PyArray_DATA(errors)
         level.balance, level.is_fine = <double *>np.PyArray_DATA(balance), <uint8_t *>np.PyArray_DATA(is_fine)

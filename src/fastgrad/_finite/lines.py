@@ -22,6 +22,7 @@ class Lines(Protocol):
 
     calls: Calls
     t: np.ndarray  # (N,): where on its line each derivative is wanted
+    far: np.ndarray | None  # (N,): of what moves, how far from zero it is in units of t; None: it is t itself
     is_one_point: bool  # all lines go through x0, whose value is known
 
     def values(self, t: np.ndarray, which: np.ndarray | None) -> np.ndarray:
@@ -32,6 +33,7 @@ class Coordinates:
     """The lines through one point that are parallel to the axes: t is the component that moves."""
 
     is_one_point = True
+    far = None
 
     def __init__(self, calls: Calls, x: np.ndarray) -> None:
         self.calls, self.t = calls, x
@@ -59,6 +61,8 @@ class Coordinates:
 class Elements:
     """Numbers that a function of one number is given one by one."""
 
+    far = None
+
     def __init__(self, calls: Calls, x: np.ndarray) -> None:
         self.calls, self.t = calls, x
         self.is_one_point = len(x) == 1
@@ -76,6 +80,7 @@ class Direction:
     def __init__(self, calls: Calls, x: np.ndarray, v: np.ndarray, limits: Limits = None) -> None:
         self.calls, self.x, self.v, self.limits = calls, x, v, limits
         self.t = np.zeros(1)
+        self.far = np.atleast_1d(np.abs(x[v != 0]).max(initial=0.0) / np.abs(v).max()).astype(np.float64)
 
     @property
     def room(self) -> Limits:
@@ -99,9 +104,9 @@ class Grouped:
 
     is_one_point = True
 
-    def __init__(self, calls: Calls, t_values: Callable[[np.ndarray], np.ndarray], n: int) -> None:
-        self.calls, self.t_values = calls, t_values
-        self.t = np.zeros(n)
+    def __init__(self, calls: Calls, t_values: Callable[[np.ndarray], np.ndarray], far: np.ndarray) -> None:
+        self.calls, self.t_values, self.far = calls, t_values, far
+        self.t = np.zeros(len(far))
 
 
 class Diagonals:
@@ -127,6 +132,8 @@ class Diagonals:
         self.second = np.concatenate([axes, second])
         self.moves = np.concatenate([scale, scale[first]])
         self.others = np.concatenate([np.zeros(n), other])
+        units = np.abs(x) / scale
+        self.far = np.concatenate([units, np.maximum(units[first], units[second])])
 
     def values(self, t: np.ndarray, which: np.ndarray | None) -> np.ndarray:
         """Values along the lines."""

@@ -140,7 +140,16 @@ def _extrapolated(lines: Any, settings: Settings, accuracy: int, side: int | Non
     known = calls.f0 if lines.is_one_point else None
     if isinstance(lines, (Coordinates, Grouped)):
         found = richardson.adaptive(
-            lines.t_values, t, first, lower=lower, upper=upper, order=accuracy, noise=noise, value=known, eps=calls.eps
+            lines.t_values,
+            t,
+            first,
+            lower=lower,
+            upper=upper,
+            order=accuracy,
+            noise=noise,
+            value=known,
+            eps=calls.eps,
+            far=lines.far,
         )
     else:
         found = richardson.adaptive_derivative(
@@ -154,6 +163,7 @@ def _extrapolated(lines: Any, settings: Settings, accuracy: int, side: int | Non
             noise=noise,
             value=None if known is None else known if len(t) == 1 else np.repeat(known[None], len(t), axis=0),
             eps=calls.eps,
+            far=lines.far,
         )
     return Found(*found)
 
@@ -194,7 +204,9 @@ def _sparse_extrapolated(calls: Calls, x: np.ndarray, settings: Settings, struct
     scale = np.maximum(1.0, np.abs(x))
     lower, upper = (-np.inf, np.inf) if settings.limits is None else settings.limits
     values, least, most = sparse.group_coordinates(calls.values, x, scale, groups, lower, upper)
-    lines = Grouped(calls, values, len(least))
+    far = np.zeros(len(least))
+    np.maximum.at(far, groups, np.abs(x) / scale)
+    lines = Grouped(calls, values, far)
     first = None if settings.abs_step is None and settings.rel_step is None else _steps(calls, x, settings, None, 1)[0]
     if first is not None:  # the shortest of a group
         shortest = np.full(len(least), np.inf)

@@ -124,6 +124,7 @@ def adaptive(
     rtol: float | None = None,
     value: np.ndarray | None = None,
     eps: float | None = None,
+    far: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Derivatives of a function of n numbers by each of them.
 
@@ -149,6 +150,8 @@ def adaptive(
     eps : float, optional
         Relative rounding of x or the values, whichever is coarser; by default that of x. Values that turn out to be of
         single precision, by their dtype or as all of them are short, count as that.
+    far : ndarray, optional
+        How far from zero the numbers are that x moves, in units of x, (n,); by default abs(x).
 
     Returns
     -------
@@ -169,7 +172,7 @@ def adaptive(
     (array([ 3., 12.]), array([0, 0]))
     """
 
-    return _Search(values, x, lower, upper, 1, order, noise, rtol, value, eps, is_shared=True).run(steps)
+    return _Search(values, x, lower, upper, 1, order, noise, rtol, value, eps, far, is_shared=True).run(steps)
 
 
 def plain_adaptive(
@@ -186,7 +189,7 @@ def plain_adaptive(
     extrapolation.start(value)
     is_fine, seen = extrapolation.level(None, step, None, around, eps, tolerance(1, 4, eps))
     if not is_fine or seen > eps:
-        search = _Search(values, x, None, None, 1, 4, None, None, None, seen, True)
+        search = _Search(values, x, None, None, 1, 4, None, None, None, seen, far, True)
         search.extrapolation, search.is_known = extrapolation, True
         if seen > eps:
             return search.run(None)
@@ -207,6 +210,7 @@ def adaptive_derivative(
     rtol: float | None = None,
     value: np.ndarray | None = None,
     eps: float | None = None,
+    far: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The derivative of any order, 1 to 10, of a function of one number, at each of n numbers.
 
@@ -221,7 +225,7 @@ def adaptive_derivative(
         Of the derivative.
     accuracy : int
         Order of the error, as a power of the step: 2, 4, 6 or 8.
-    steps, lower, upper, noise, rtol, eps
+    steps, lower, upper, noise, rtol, eps, far
         As `adaptive`.
     value : ndarray, optional
         The values at x, (n, m), where they are known.
@@ -240,7 +244,7 @@ def adaptive_derivative(
     (array([[-1.]]), array([0]))
     """
 
-    return _Search(values, x, lower, upper, order, accuracy, noise, rtol, value, eps, is_shared=False).run(steps)
+    return _Search(values, x, lower, upper, order, accuracy, noise, rtol, value, eps, far, is_shared=False).run(steps)
 
 
 class _Search:
@@ -261,13 +265,14 @@ class _Search:
         rtol: float | None,
         value: np.ndarray | None,
         eps: float | None,
+        far: np.ndarray | None,
         is_shared: bool,
     ) -> None:
         self.values, self.x, self.is_shared = values, x, is_shared
         self.derivative, self.order, self.noise, self.asked = derivative, order, noise, rtol
         self.nodes = stencil(derivative, order).nodes
         self.eps = float(np.finfo(x.dtype).eps) if eps is None else eps
-        self.far = _core.magnitudes(x)
+        self.far = _core.magnitudes(x) if far is None else far
         self.bounds: tuple[np.ndarray, ...] | None = None
         room = None  # below and above x
         if (lower is not None and np.any(np.isfinite(lower))) or (upper is not None and np.any(np.isfinite(upper))):
