@@ -14,6 +14,7 @@ static double smaller(double a, double b) { return a < b || a != a ? a : b; }
 
 /* The values around x by one row, and the Taylor terms of the polynomial through them. */
 typedef struct {
+    double change[MOST_NODES];
     double term[MOST_NODES + 1]; /* absolute, but for the first: the derivative's, extrapolated */
     double moved;                /* the largest change */
     int digits;                  /* binary ones, of the longest value */
@@ -28,18 +29,17 @@ static int n_digits(double value) {
 
 static expansion expand(const fg_extrapolant *s, const double *around, int64_t stride, double value) {
     expansion e = {.digits = n_digits(value)};
-    double moved[MOST_NODES];
     for (int p = 0; p < s->n_nodes; p++) {
         const double at = around[p * stride];
         const int digits = n_digits(at);
-        moved[p] = at - value;
-        e.moved = larger(e.moved, fabs(moved[p]));
+        e.change[p] = at - value;
+        e.moved = larger(e.moved, fabs(e.change[p]));
         e.digits = digits > e.digits ? digits : e.digits;
     }
     for (int k = 0; k <= s->n_nodes; k++) {
         double sum = 0;
         for (int p = 0; p < s->n_nodes; p++)
-            sum += s->weights[k * s->n_nodes + p] * moved[p];
+            sum += s->weights[k * s->n_nodes + p] * e.change[p];
         e.term[k] = k ? fabs(sum) : sum;
     }
     return e;
@@ -83,6 +83,33 @@ static verdict judge(const fg_extrapolation *x, const fg_extrapolant *s, const e
     return (verdict){truncated, s->noise[0] * uncertain, seen[0] > 0 && seen[1] > 0};
 }
 
+/* The greatest number of which all changes are multiples but for `tolerance`, or 0: what values are rounded to.
+ * Multiples of the least change, as a linear function has them, say nothing. */
+static double grain(const double *moved, int n, double tolerance) {
+    double most = 0, least = INFINITY, common = 0;
+    for (int p = 0; p < n; p++) {
+        const double size = fabs(moved[p]);
+        most = fmax(most, size);
+        least = size > tolerance ? fmin(least, size) : least;
+    }
+    const double close = 30 * sqrt(most * tolerance); /* so that multiples of the tolerance are far below it */
+    for (int p = 0; p < n; p++) {
+        double a = fabs(moved[p]);
+        for (double b = common; b > close;) { /* Euclid's algorithm */
+            const double rest = fabs(remainder(a, b));
+            a = b;
+            b = rest;
+        }
+        common = a > close ? a : common;
+    }
+    if (!(common > close && common < 0.75 * least))
+        return 0;
+    for (int p = 0; p < n; p++)
+        if (fabs(remainder(moved[p], common)) > tolerance * (1 + fabs(moved[p] / common)))
+            return 0;
+    return common;
+}
+
 static double power(double h, int n) {
     double product = h;
     for (int k = 2; k <= n; k++)
@@ -111,12 +138,17 @@ static bool is_constant(const fg_extrapolation *x, const line *l, const expansio
     return spread(x, l->s, e) == 0 && l->scale != 0;
 }
 
+/* Whether polynomials of the points have few digits. */
+static bool is_short(const fg_extrapolation *x, const line *l) {
+    return n_digits(x->far[l->row] + fabs(l->h)) <= FLT_MANT_DIG;
+}
+
 /* Whether values that are short have been rounded to that. At points that are short as well, a polynomial has short
  * values without an error, but then its last terms are none. */
 static bool is_rounded(const fg_extrapolation *x, const line *l, const expansion *e, double uncertain) {
     if (is_constant(x, l, e))
         return false;
-    return n_digits(x->far[l->row] + fabs(l->h)) > FLT_MANT_DIG || judge(x, l->s, e, uncertain).is_seen;
+    return !is_short(x, l) || judge(x, l->s, e, uncertain).is_seen;
 }
 
 /* What all rows know together. */
@@ -188,7 +220,12 @@ fg_status fg_extrapolate(const fg_extrapolation *x, const fg_level *level, doubl
                 column ? column->is_single : e.digits <= FLT_MANT_DIG && is_rounded(x, &l, &e, level->eps * size);
             const double its_eps = is_single ? single : level->eps;
             const double uncertain = x->noise ? larger(its_eps * size, 2 * x->noise[c]) : its_eps * size;
-            const verdict v = judge(x, l.s, &e, uncertain);
+            verdict v = judge(x, l.s, &e, uncertain);
+            if (!v.is_seen && !is_short(x, &l) && isfinite(e.moved)) {
+                const double coarse = grain(e.change, l.s->n_nodes, 4 * its_eps * size);
+                if (coarse > uncertain)
+                    v = judge(x, l.s, &e, coarse);
+            }
 
             const double asked = level->rtol * spread(x, l.s, &e);
             double allowed = asked;
@@ -202,7 +239,7 @@ fg_status fg_extrapolate(const fg_extrapolation *x, const fg_level *level, doubl
             level->error[at] = (none ? v.rounded : v.truncated + v.rounded) / scale;
             level->balance[at] = v.rounded / v.truncated;
             const bool will_do = v.truncated <= larger(asked, v.rounded) && v.rounded <= allowed;
-            level->is_fine[at] = scale == 0 ? 0 : none ? FG_FLAT : will_do;
+            level->is_fine[at] = scale == 0 || !(none || will_do) ? 0 : none ? FG_FLAT : v.is_seen ? 1 : FG_UNSEEN;
         }
     }
     *eps = isinf(finest) ? level->eps : finest;

@@ -482,7 +482,7 @@ typedef struct {
     fg_column *column; /* (n_columns,) */
 } fg_extrapolation;
 
-enum { FG_FLAT = 2 };
+enum { FG_FLAT = 2, FG_UNSEEN = 3 };
 
 /* One step for each of some rows, and what comes of it. */
 typedef struct {
@@ -494,14 +494,15 @@ typedef struct {
     double eps, rtol;        /* rounding of the values, and the error that will do */
     double *found, *error;   /* (n_rows, n_columns), as what follows */
     double *balance;         /* of rounding to truncation: 1 with the best step */
-    uint8_t *is_fine;        /* the error will do: 1, or FG_FLAT where no value differs */
+    uint8_t *
+        is_fine; /* the error will do: 1, or FG_FLAT where no value differs, FG_UNSEEN where rounding hides all of it */
 } fg_level;
 
 /* The search of every row for the step that suits all its columns. */
 typedef struct {
     double *found, *error; /* (n, n_columns): the best so far */
     double *reach;         /* (n, n_columns): its step */
-    uint8_t *is_settled;   /* (n, n_columns) */
+    uint8_t *is_settled;   /* (n, n_columns): 1, or 2 where a further level has to confirm it */
     double *step;          /* (n,): of the last that was better, negative where one-sided nodes are below */
     int64_t *status;       /* (n,): a fg_difference */
     double *small, *large; /* (n,): between which steps the search goes on */

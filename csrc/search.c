@@ -7,7 +7,10 @@
 enum {
     BROKEN = 3, /* levels with values that are not finite, before all nodes go to one side */
     IDLE = 5,   /* levels in a row that make nothing better */
+    SETTLED = 1,
+    CLAIMED = 2,
 };
+static const double CONFIRMING = 11. / 16;                   /* of a step: few units of rounding fit into both */
 static const double LEAST_STEP = 1e-30, MOST_STEP = 1 << 20; /* the latter relative to max(1, |x|) */
 
 static double size_of(const fg_extrapolation *x, int64_t row) { return x->far[row] > 1 ? x->far[row] : 1; }
@@ -75,7 +78,7 @@ void fg_search_begin(const fg_extrapolation *x, const fg_level *level, fg_search
 
 /* What a level says of one of its rows. */
 typedef struct {
-    bool has_helped, is_unsolved, is_broken;
+    bool has_helped, is_unsolved, is_broken, is_claim;
     double balance; /* of the column with the largest error, which has its way */
     double coarse;  /* the longest step that a column had before it stopped changing where it should not, or 0 */
 } news;
@@ -88,26 +91,43 @@ static news learn(const fg_extrapolation *x, const fg_level *level, fg_search *s
     for (int64_t c = 0; c < m; c++) {
         const int64_t new = i * m + c, at = row * m + c;
         const double error = level->error[new];
-        if (s->is_settled[at])
+        if (s->is_settled[at] == SETTLED)
             continue;
+        const bool is_first = isinf(s->reach[at]);
         /* values that are rounded to more than they say do not change any more over so short a step */
-        if (level->is_fine[new] == FG_FLAT && fabs(s->found[at]) > s->error[at] && s->reach[at] > h) {
+        if (level->is_fine[new] == FG_FLAT && fabs(s->found[at]) > s->error[at] && !is_first && s->reach[at] > h) {
             n.coarse = fmax(n.coarse, s->reach[at]);
             n.is_unsolved = true;
             continue;
         }
         /* of estimates that contradict each other, the one with the shorter step is right: rounding is known, while
          * terms may seem to fall when the nodes lie far apart */
-        const bool are_apart = fabs(level->found[new] - s->found[at]) > error + s->error[at];
-        if (are_apart ? h < s->reach[at] : error < s->error[at]) {
+        const double apart = fabs(level->found[new] - s->found[at]);
+        const bool are_apart = apart > error + s->error[at];
+        if (s->is_settled[at] == CLAIMED &&
+            (are_apart || error > 4 * s->error[at])) { /* both were a few units of what the values are rounded to */
+            s->is_settled[at] = 0;
+            s->error[at] += apart;
+            n.coarse = fmax(n.coarse, s->reach[at]);
+            n.is_unsolved = true;
+            continue;
+        }
+        const bool is_clear = apart > 2 * (error + s->error[at]);
+        if (is_clear ? h < s->reach[at] : error < s->error[at]) {
             s->found[at] = level->found[new];
             s->error[at] = error;
             s->reach[at] = h;
             n.has_helped = true;
         }
-        s->is_settled[at] = level->is_fine[new] != 0;
-        if (s->is_settled[at])
+        if (level->is_fine[new] == FG_UNSEEN && !is_first && s->is_settled[at] != CLAIMED) {
+            s->is_settled[at] = CLAIMED;
+            n.is_claim = n.is_unsolved = true;
             continue;
+        }
+        if (s->is_settled[at] == CLAIMED || level->is_fine[new]) {
+            s->is_settled[at] = SETTLED;
+            continue;
+        }
         n.is_unsolved = true;
         if (!isfinite(error))
             n.is_broken = true; /* which comes before all else */
@@ -143,7 +163,7 @@ int64_t fg_search_next(const fg_extrapolation *x, const fg_level *level, fg_sear
         s->n_broken[row] += n.is_broken;
         s->n_idle[row] = n.has_helped || n.is_broken ? 0 : s->n_idle[row] + 1;
 
-        const double factor = n.coarse > 0 ? 8 * n.coarse / h : factor_of(x, &n);
+        const double factor = n.is_claim ? 1 : n.coarse > 0 ? 8 * n.coarse / h : factor_of(x, &n);
         if (factor > 1)
             s->small[row] = fmax(s->small[row], h);
         else if (factor < 1)
@@ -152,7 +172,7 @@ int64_t fg_search_next(const fg_extrapolation *x, const fg_level *level, fg_sear
             s->small[row] = n.coarse;
             s->large[row] = most;
         }
-        double wanted = fmin(fmax(factor * h, 2 * s->small[row]), s->large[row] / 2);
+        double wanted = n.is_claim ? CONFIRMING * h : fmin(fmax(factor * h, 2 * s->small[row]), s->large[row] / 2);
         if (n.is_broken && s->n_broken[row] == BROKEN && leaves_edge(x, level, i, row, room)) {
             s->small[row] = least;
             s->large[row] = most;
@@ -162,7 +182,7 @@ int64_t fg_search_next(const fg_extrapolation *x, const fg_level *level, fg_sear
         const bool sided = place(x, room, row, &placed);
         if (!n.is_unsolved || s->n_idle[row] >= IDLE)
             continue;
-        if (2 * s->small[row] > s->large[row] / 2 || fabs(placed) == h) { /* there is no other step */
+        if ((2 * s->small[row] > s->large[row] / 2 && !n.is_claim) || fabs(placed) == h) { /* there is no other step */
             if (fabs(placed) < wanted || factor * h > most || factor * h < least)
                 s->status[row] = FG_NO_ROOM;
             continue;
@@ -183,7 +203,7 @@ void fg_search_end(const fg_extrapolation *x, const fg_level *level, fg_search *
             /* zero, as far as the values can tell */
             const bool is_zero =
                 fabs(s->found[at]) <= s->error[at] && s->error[at] <= level->rtol * fabs(value_at(x, row, c)) / scale;
-            is_fine &= s->is_settled[at] || is_zero;
+            is_fine &= s->is_settled[at] == SETTLED || is_zero;
             is_finite &= isfinite(s->found[at]) != 0;
         }
         if (is_fine)

@@ -472,3 +472,35 @@ def test_full_output():
 def test_importing_fastgrad_does_not_import_it():
     code = "import sys, fastgrad; assert not any('finite' in name for name in sys.modules); fastgrad.finite.gradient"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_jump_beside_a_smooth_value_does_not_spoil_it():
+    found = fg.finite.directional(
+        lambda x: np.array([np.sin(x[0]), 1.0 * (x[0] > 2.3)]), [2.3], [1.0], method="adaptive", full_output=True
+    )
+    assert abs(found.value[0] - np.cos(2.3)) <= found.error[0] < 1e-9
+    assert found.status == 1  # of the jump
+
+
+def test_errors_of_linear_functions_far_from_zero_are_covered():
+    x0 = np.array([123456.789, 1e6 / 3])
+    found = fg.finite.jacobian(
+        lambda x: 1e3 * (x - x0), x0, method="adaptive", sparsity=np.eye(2), trace=False, full_output=True
+    )
+    assert np.all(abs(found.value.data - 1e3) <= found.error.data)
+    found = fg.finite.directional(lambda x: 1e3 * (x[0] - x0[0]), x0, [0.1, 0.0], method="adaptive", full_output=True)
+    assert abs(found.value - 100) <= found.error
+
+
+@pytest.mark.parametrize("method", ["2-point", "3-point", "adaptive", "cs"])
+def test_functions_may_write_into_their_numbers(method):
+    def cube(x):
+        y = x**3
+        x *= 0
+        return y
+
+    settings = {"method": method, "vectorized": True}
+    for x in (2.0, [2.0, 3.0]):
+        expected = 3 * np.asarray(x) ** 2
+        np.testing.assert_allclose(fg.finite.derivative(cube, x, **settings), expected, rtol=1e-7)
+    np.testing.assert_allclose(fg.finite.derivative(cube, 2.0, f0=8.0, **settings), 12, rtol=1e-7)

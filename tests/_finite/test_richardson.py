@@ -424,6 +424,24 @@ def test_single_precision_inside_is_noticed(seed):
     assert np.all(abs(found[:, 0] - np.cos(x)) <= error[:, 0])
 
 
+@pytest.mark.parametrize("digits", [None, 6])
+def test_rounded_values_are_not_believed(digits):
+    """Values that are rounded to fewer digits than they show look like lines, or constant, over short steps."""
+
+    def rounded(x):
+        value = np.exp(x[0])
+        return round(float(value), digits) if digits else float(np.float32(value)) + 0.1
+
+    misses = 0
+    for x in np.random.default_rng(0).uniform(0.2, 3, 200):
+        found, error, _, status = adaptive(Recorded(rounded), np.array([x]))
+        miss = abs(found[0, 0] - np.exp(x))
+        if status[0] == FINE:
+            assert miss < 0.01 * np.exp(x)
+            misses += miss > 100 * error[0, 0]
+    assert misses < 0.1 * 200
+
+
 @pytest.mark.parametrize("power", range(5))
 def test_short_values_of_polynomials_are_exact(power):
     for x in (np.array([1.0, 2.0, 0.5]), np.array([0.3, 1.1, 7.0])):

@@ -88,7 +88,7 @@ static void errors_are_as_estimated(void) {
     CHECK(fg_extrapolate(&s.x, &s.level, &eps, &error) == FG_OK && eps == DBL_EPSILON);
     for (int i = 0; i < ROWS * COLUMNS; i++) {
         const double miss = fabs(s.found[i] - derivative(i % COLUMNS, i / COLUMNS));
-        CHECK(miss <= s.error[i] && s.error[i] < 1e-10 && s.is_fine[i] == 1 && s.balance[i] > 0);
+        CHECK(miss <= s.error[i] && s.error[i] < 1e-10 && s.is_fine[i] && s.balance[i] > 0);
     }
 }
 
@@ -105,7 +105,7 @@ static void what_is_not_finite_stays_where_it_is(void) {
     CHECK(fg_extrapolate(&s.x, &s.level, &eps, &error) == FG_OK);
     for (int i = 0; i < ROWS * COLUMNS; i++) {
         const int is_hit = i == 1 * COLUMNS + 0;
-        CHECK(isnan(s.found[i]) == is_hit && isnan(s.error[i]) == is_hit && s.is_fine[i] == !is_hit);
+        CHECK(isnan(s.found[i]) == is_hit && isnan(s.error[i]) == is_hit && (s.is_fine[i] == 0) == is_hit);
         CHECK(is_hit || s.found[i] == clean.found[i]);
     }
 }
@@ -132,7 +132,7 @@ static void single_precision_is_seen(void) {
     }
     CHECK(fg_extrapolate(&s.x, &s.level, &eps, &error) == FG_OK && eps == DBL_EPSILON);
     for (int i = 0; i < ROWS * COLUMNS; i++)
-        CHECK(fabs(s.found[i] - 2) <= s.error[i] && s.error[i] < 1e-11 && s.is_fine[i] == 1);
+        CHECK(fabs(s.found[i] - 2) <= s.error[i] && s.error[i] < 1e-11 && s.is_fine[i]);
 }
 
 static void some_rows_give_what_all_give(void) {
