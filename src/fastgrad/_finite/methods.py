@@ -6,6 +6,7 @@ only then. Where it turns out to be narrower than that of x, everything is done 
 
 from __future__ import annotations
 
+import copy
 import functools
 from typing import Any, NamedTuple
 
@@ -179,13 +180,17 @@ def sparse_jacobian(calls: Calls, x: np.ndarray, settings: Settings, sparsity: A
     _refuse_accuracy(settings)
     values, limits = calls.values, settings.limits
     lower, upper = (-np.inf, np.inf) if limits is None else limits
-    m = calls.known().size
+    m, is_pinned = calls.known().size, np.broadcast_to(np.equal(lower, upper), x.shape)
     if isinstance(sparsity, str) and sparsity == "auto":
-        structure, groups = sparse.detect(values, x, lower=lower, upper=upper), None
+        structure, groups = sparse.detect(values, x, m, lower=lower, upper=upper), None
+        if is_pinned.any():  # every value may depend on these
+            pinned = np.flatnonzero(is_pinned)
+            structure = structure.including(np.tile(np.arange(m), pinned.size), np.repeat(pinned, m))
     else:
         structure, groups = sparse.read_structure(sparsity, (m, x.size))
-    if groups is None:
-        groups = sparse.groups(structure)
+    if groups is None:  # what does not move is in nobody's way
+        needs_all = settings.method == "cs" or not is_pinned.any()
+        groups = sparse.groups(structure if needs_all else structure.keeping(~is_pinned[structure.column]))
     if settings.method == "adaptive":
         return _sparse_extrapolated(calls, x, settings, structure, groups)
     h, is_aside = _steps(calls, x, settings, side, 1)
@@ -201,22 +206,43 @@ def _sparse_extrapolated(calls: Calls, x: np.ndarray, settings: Settings, struct
     """Each group of columns as one variable, t = 0, that moves all its components."""
     from . import sparsity as sparse
 
+    side = side_of("adaptive", settings.kind)
+    lower, upper = (np.full(x.shape, end) for end in (-np.inf, np.inf)) if settings.limits is None else settings.limits
+    if side == 1:
+        lower = x
+    elif side == -1:
+        upper = x
     scale = np.maximum(1.0, np.abs(x))
-    lower, upper = (-np.inf, np.inf) if settings.limits is None else settings.limits
-    values, least, most = sparse.group_coordinates(calls.values, x, scale, groups, lower, upper)
+    groups, direction = sparse.by_room(x, scale, groups, lower, upper)
+    along = scale * direction
+    values, least, most = sparse.group_coordinates(calls.values, x, along, groups, lower, upper)
+    # a group is judged by the values that it changes, as far as these can be judged
+    is_pinned, is_finite = lower == upper, np.isfinite(calls.f0)
+    is_lost = is_pinned[structure.column] | ~is_finite[structure.row]
+    judged = copy.copy(calls)
+    judged.f0 = np.where(is_finite, calls.f0, 0.0)
+    values = sparse.only_own(values, judged.f0, structure.keeping(~is_lost), groups, len(least))
     far = np.zeros(len(least))
-    np.maximum.at(far, groups, np.abs(x) / scale)
-    lines = Grouped(calls, values, far)
+    np.maximum.at(far, groups, np.where(is_pinned, 0.0, np.abs(x) / scale))
+    lines = Grouped(judged, values, far)
     first = None if settings.abs_step is None and settings.rel_step is None else _steps(calls, x, settings, None, 1)[0]
     if first is not None:  # the shortest of a group
         shortest = np.full(len(least), np.inf)
-        np.minimum.at(shortest, groups, np.abs(first) / scale)
-        first = shortest
+        np.minimum.at(shortest, groups, np.where(is_pinned, np.inf, np.abs(first) / scale))
+        first = np.where(np.isinf(shortest), 1.0, shortest)
     along_groups = settings._replace(limits=(least, most), rel_step=None, abs_step=first)
-    found = _extrapolated(lines, along_groups, settings.accuracy or 4, side_of("adaptive", settings.kind))
-    value, error = (sparse.spread(part, scale, structure, groups) for part in (found.value, found.error))
+    accuracy = settings.accuracy or 4
+    found = _extrapolated(lines, along_groups, accuracy, 0)
+    value, error = (sparse.spread(part, along, structure, groups) for part in (found.value, found.error))
+    error.data = np.where(is_lost, np.inf, np.abs(error.data))
+    value.data[is_lost] = np.nan
     assert found.status is not None
-    return Found(value, error, found.step[groups] * scale, found.status[groups])
+    is_one_sided = np.abs(found.step) * max(accuracy // 2, 2) > np.minimum(-least, most)
+    step = np.where(is_one_sided[groups], found.step[groups] * along, np.abs(found.step)[groups] * scale)
+    status = found.status[groups]
+    status[structure.column[is_lost]] = NOT_FINITE
+    status[is_pinned] = NO_ROOM
+    return Found(value, error, np.where(is_pinned, 0.0, step), status)
 
 
 def operator(calls: Calls, x: np.ndarray, settings: Settings) -> Any:
@@ -375,7 +401,9 @@ def hessian_of_gradient(calls: Calls, x: np.ndarray, settings: Settings, sparsit
     values, limits = calls.values, settings.limits
     lower, upper = (-np.inf, np.inf) if limits is None else limits
     if isinstance(sparsity, str) and sparsity == "auto":
-        structure, groups = sparse.detect(values, x, lower=lower, upper=upper).symmetric, None
+        structure, groups = sparse.detect(values, x, x.size, lower=lower, upper=upper).symmetric, None
+        pinned = np.flatnonzero(np.broadcast_to(np.equal(lower, upper), x.shape))
+        structure = structure.including(pinned, pinned)  # the rest of these columns is seen in their rows
     else:
         structure, groups = sparse.read_structure(sparsity, (x.size, x.size), symmetric=True)
     if groups is None:

@@ -26,6 +26,8 @@ from fastgrad import _core
 Values = Callable[[np.ndarray], np.ndarray]
 
 BLOCK_BYTES = 1 << 26  # of points that are made at once
+AMPLE = 2.0**-4  # room, relative to max(1, abs(x)), that the steps of most functions fit into
+ALIKE = 8.0  # how many times more room than another a component of its group may have, unless both have ample
 
 
 # ---- structures
@@ -64,8 +66,15 @@ class Structure:
     @functools.cached_property
     def symmetric(self) -> Structure:
         """With the elements of the transposed matrix too."""
-        row, column = np.concatenate([self.row, self.column]), np.concatenate([self.column, self.row])
-        return Structure.of(row, column, self.shape)
+        return self.including(self.column, self.row)
+
+    def including(self, row: np.ndarray, column: np.ndarray) -> Structure:
+        """With these elements too."""
+        return Structure.of(np.concatenate([self.row, row]), np.concatenate([self.column, column]), self.shape)
+
+    def keeping(self, is_kept: np.ndarray) -> Structure:
+        """Without the other elements."""
+        return Structure(self.shape, _starts(self.row[is_kept], self.shape[0]), self.column[is_kept])
 
     def matrix(self, data: np.ndarray) -> Any:
         """A `scipy.sparse.csr_array` of these elements."""
@@ -160,7 +169,9 @@ def across(structure: Structure) -> np.ndarray:
     return np.lexsort((structure.row, structure.column))
 
 
-def detect(values: Values, x: np.ndarray, *, lower: Any = -np.inf, upper: Any = np.inf, rng: Any = 0) -> Structure:
+def detect(
+    values: Values, x: np.ndarray, m: int, *, lower: Any = -np.inf, upper: Any = np.inf, rng: Any = 0
+) -> Structure:
     """Which values depend on which components of x near x, found by moving many at once.
 
     Halves of all components are moved by random amounts, then halves of those that had an effect, and so on. Blocks
@@ -173,8 +184,10 @@ def detect(values: Values, x: np.ndarray, *, lower: Any = -np.inf, upper: Any = 
         Points (k, n) to values (k, m).
     x : (n,) ndarray
         Where.
+    m : int
+        How many values there are.
     lower, upper : array_like, optional
-        Bounds, never left.
+        Bounds, never left. Columns of components without any room stay empty: nothing is known of them.
     rng : int or numpy.random.Generator, optional
         Where random moves come from.
 
@@ -194,18 +207,17 @@ def detect(values: Values, x: np.ndarray, *, lower: Any = -np.inf, upper: Any = 
     of the value. What this cannot see: a dependence behind a branch, a maximum or a threshold that is not taken near x;
     changes lost in rounding, such as ``1e20 + x``; and where `values` are few distinct numbers. Noisy ones seem
     to depend on everything. So a result holds near x alone: pass the structure where it is known.
+
+    What is compared comes from one call of `values`, as other ways to evaluate a function may round otherwise.
     """
     rng = np.random.default_rng(rng)
     size = 1e-3 * np.maximum(np.abs(x), 1)
     least, most = np.maximum(x - size, lower), np.minimum(x + size, upper)
     base, moved = (rng.uniform(least, most).astype(x.dtype).clip(least, most) for _ in range(2))
-    (before,) = values(base[np.newaxis])
-    if not np.isfinite(before).all():
-        bad = np.flatnonzero(~np.isfinite(before))[0]
-        raise ValueError(
-            f'sparsity="auto" found {before[bad]} as value {bad} near x0, where nothing can be seen: pass the structure'
-        )
-    n, m = x.size, before.size
+    is_unmoved = base == moved  # by chance, or without room
+    base = np.where(is_unmoved, least, base)
+    moved = np.where(is_unmoved, most, moved)
+    n = x.size
     edges = np.array([0, n] if n else [0])  # of the blocks of components
     found = Structure.of(np.arange(m * min(n, 1)), np.zeros(m * min(n, 1), np.int64), (m, min(n, 1)))
     while (np.diff(edges) > 1).any():
@@ -215,7 +227,14 @@ def detect(values: Values, x: np.ndarray, *, lower: Any = -np.inf, upper: Any = 
         # what is moved together: one half of all blocks of a group
         parts, part = np.unique(2 * np.repeat(group, np.diff(edges)) + is_second, return_inverse=True)
         row, block = [], []
-        for first, after in _by_groups(values, base, moved[np.newaxis], part, parts.size):
+        for first, after, at_x in _by_groups(values, base, moved[np.newaxis], part, parts.size, with_x=True):
+            before = at_x[0]
+            if not np.isfinite(before).all():
+                bad = np.flatnonzero(~np.isfinite(before))[0]
+                raise ValueError(
+                    f'sparsity="auto" found {before[bad]} as value {bad} near x0, where nothing can be seen:'
+                    " pass the structure"
+                )
             for which, value in zip(parts[first:], after[:, 0], strict=False):
                 is_changed = (group[found.column] == which // 2) & (value != before)[found.row]
                 row.append(found.row[is_changed])
@@ -283,21 +302,23 @@ def _fewest(structure: Structure, least: int, transposed: Structure | None = Non
 
 
 def _by_groups(
-    values: Values, x: np.ndarray, moved: np.ndarray, groups: np.ndarray, n_groups: int
-) -> Iterator[tuple[int, np.ndarray]]:
-    """For blocks of groups: the first, and values (group, way, m) where only the components of a group have moved, to
-    their places in each row (a way) of `moved`."""
+    values: Values, x: np.ndarray, moved: np.ndarray, groups: np.ndarray, n_groups: int, *, with_x: bool = False
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """For blocks of groups: the first; values (group, way, m) where only the components of a group have moved, to
+    their places in each row (a way) of `moved`; and those at x (1, m) of this block, or none (0, m)."""
     n_ways, n = moved.shape
     most = max(1, BLOCK_BYTES // max(moved.nbytes, 1))
     for first in range(0, n_groups, most):
         last = min(first + most, n_groups)
-        points = np.empty((last - first, n_ways, n), moved.dtype)
-        points[:] = x
+        everything = np.empty((with_x + (last - first) * n_ways, n), moved.dtype)
+        everything[:] = x
+        points = everything[with_x:].reshape(last - first, n_ways, n)
         mine = _within_block(groups, first, last, n_groups)
         group = groups[mine] - first
         for way in range(n_ways):
             points[group, way, np.arange(n)[mine]] = moved[way, mine]
-        yield first, values(points.reshape(-1, n)).reshape(last - first, n_ways, -1)
+        found = values(everything)
+        yield first, found[with_x:].reshape(last - first, n_ways, -1), found[:with_x]
 
 
 def _within_block(group: np.ndarray, first: int, last: int, n_groups: int) -> Any:
@@ -340,7 +361,7 @@ def _elements(
     group = groups[structure.column]
     n_groups = int(groups.max(initial=-1)) + 1
     data = np.zeros(group.size, np.result_type(width, np.float32))
-    for first, found in _by_groups(values, x, moved, groups, n_groups):
+    for first, found, _ in _by_groups(values, x, moved, groups, n_groups):
         here = _within_block(group, first, first + len(found), n_groups)
         row, column = structure.row[here], structure.column[here]
         at = [found[group[here] - first, way, row] for way in range(len(moved))]
@@ -353,7 +374,7 @@ def _elements(
                 change = at[1] - at[0]
                 if is_aside.any():
                     change = np.where(is_aside[column], -3 * at_x[row] + 4 * at[0] - at[1], change)
-            data[here] = change / width[column]
+            data[here] = np.where(width[column] == 0, np.nan, change / width[column])  # nothing has moved
     return data
 
 
@@ -427,13 +448,49 @@ def group_coordinates(
 ) -> tuple[Values, np.ndarray, np.ndarray]:
     """`values` as a function of one number t for each group, which moves its components by ``t * scale``; bounds on t.
 
-    So any method for dense Jacobians, at t = 0, serves sparse ones: `spread` says what its result means.
+    So any method for dense Jacobians, at t = 0, serves sparse ones: `spread` says what its result means. Components
+    without room stay where they are, and leave theirs to the rest of their group.
     """
     ends = np.sort(np.stack([(np.broadcast_to(bound, x.shape) - x) / scale for bound in (lower, upper)]), axis=0)
+    ends[:, ends[0] == ends[1]] = [[-np.inf], [np.inf]]
     least, most = (np.full(groups.max(initial=-1) + 1, end) for end in (-np.inf, np.inf))
     np.maximum.at(least, groups, ends[0])
     np.minimum.at(most, groups, ends[1])
     return lambda t: values(np.clip(x + t[:, groups] * scale, lower, upper)), least, most
+
+
+def by_room(
+    x: np.ndarray, scale: np.ndarray, groups: np.ndarray, lower: np.ndarray, upper: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Groups for `group_coordinates`, and the sign that the scale of each component should have.
+
+    A group has the room that all its components have. So those at an upper bound move the other way, and those with
+    much less room than others are apart from them. Components without any room are in no group of their own.
+    """
+    below, above = (x - lower) / scale, (upper - x) / scale
+    direction = np.where((above < below) & (above < AMPLE), -1.0, 1.0)
+    room = np.minimum(np.maximum(below, above), AMPLE)
+    moves = room > 0
+    most = np.zeros(groups.max(initial=-1) + 1)
+    np.maximum.at(most, groups, room)
+    level = np.log2(most[groups][moves]) - np.log2(room[moves])
+    level = np.floor(level / np.log2(ALIKE)).astype(np.int64)
+    apart = np.zeros_like(groups)
+    apart[moves] = np.unique(groups[moves] * (level.max(initial=0) + 1) + level, return_inverse=True)[1]
+    return apart, direction
+
+
+def only_own(values: Values, f0: np.ndarray, structure: Structure, groups: np.ndarray, n_groups: int) -> Values:
+    """`values` of group coordinates, but `f0` where the structure has no element for the one that is not zero."""
+    is_own = np.zeros((n_groups, f0.size), bool)
+    is_own[groups[structure.column], structure.row] = True
+
+    def own(t: np.ndarray) -> np.ndarray:
+        has_moved = t != 0
+        is_free = is_own[has_moved.argmax(axis=1)] & has_moved.any(axis=1)[:, np.newaxis]
+        return np.where(is_free, values(t), f0)
+
+    return own
 
 
 def spread(derivative: np.ndarray, scale: np.ndarray, structure: Structure, groups: np.ndarray) -> Any:
