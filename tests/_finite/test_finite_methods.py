@@ -160,6 +160,86 @@ def test_a_million_elements_take_four_calls():
     np.testing.assert_allclose(found.value.diagonal()[:-1], 3 * x[:-1] ** 2 + x[1:], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("method", ["2-point", "3-point", "adaptive"])
+@pytest.mark.parametrize("trace", [False, True])
+def test_no_room_for_one_component_spoils_no_other_of_its_group(method, trace):
+    pytest.importorskip("scipy.sparse")
+    x, options = np.arange(1.0, 5), {"method": method, "trace": trace, "full_output": True}
+    for sparsity in (np.eye(4), (np.eye(4), np.zeros(4, int)), "auto"):
+        found = finite.jacobian(np.square, x, bounds=([1.0, 0, 0, 0], [1.0, 9, 9, 9]), sparsity=sparsity, **options)
+        assert found.status.tolist() == [3, 0, 0, 0]
+        slopes = found.value.toarray()
+        assert np.isnan(slopes[0, 0])
+        np.testing.assert_allclose(slopes[1:, 1:], np.diag(2 * x[1:]), atol=TOLERANCE[method])
+        assert found.step[0] == 0
+        found = finite.jacobian(np.square, x, bounds=(x, x), sparsity=sparsity, **options)
+        assert found.status.tolist() == [3, 3, 3, 3]
+
+
+@pytest.mark.parametrize("kind", [None, "forward", "backward"])
+def test_adaptive_groups_keep_apart_what_bounds_keep_apart(kind):
+    pytest.importorskip("scipy.sparse")
+    n = 40
+    x, band = random(n), np.eye(n) + np.eye(n, k=1) + np.eye(n, k=-1)
+    lower, upper = x - 1, x + 1
+    lower[::4], upper[1::4] = x[::4], x[1::4]  # some can only go up, some only down
+    lower[[5, 20]], upper[[5, 20]] = x[[5, 20]], x[[5, 20]] + 1e-13
+    options = {"method": "adaptive", "kind": kind, "bounds": (lower, upper), "full_output": True}
+    dense, sparse = finite.jacobian(banded, x, **options), finite.jacobian(banded, x, sparsity=band, **options)
+    np.testing.assert_array_equal(sparse.status == 3, dense.status == 3)
+    np.testing.assert_array_equal(np.sign(sparse.step), np.sign(dense.step))
+    assert sparse.nfev < 40 < dense.nfev
+    fine = np.setdiff1d(np.flatnonzero(sparse.status == 0), [5, 20])
+    assert fine.size > 20
+    error = np.abs(sparse.value.toarray() - fg.jacobian(banded)(x))[:, fine]
+    assert (error <= 10 * sparse.error.toarray()[:, fine] + 1e-12).all()
+    assert error.max() < 1e-9
+
+
+@pytest.mark.parametrize("method", ["2-point", "3-point", "cs", "adaptive"])
+def test_what_cannot_be_seen_to_depend_is_not_taken_for_zero(method):
+    pytest.importorskip("scipy.sparse")
+    x, options = np.array([1.0, 2.0]), {"method": method, "bounds": ([1.0, 0], [1.0, 5]), "full_output": True}
+    dense = finite.jacobian(lambda x: np.array([x[0] * x[1], x[1] ** 2]), x, **options)
+    found = finite.jacobian(lambda x: np.array([x[0] * x[1], x[1] ** 2]), x, sparsity="auto", **options)
+    np.testing.assert_allclose(found.value.toarray(), dense.value, rtol=1e-9)
+    np.testing.assert_array_equal(found.status, dense.status)
+    if method == "adaptive":
+        return
+    found = finite.hessian(None, x, jac=lambda x: np.array([x[0] * x[1], x[0] ** 2 / 2]), sparsity="auto", **options)
+    assert found.status[0] == (0 if method == "cs" else 3)
+    assert np.isnan(found.value[0, 0]) == (method != "cs")
+
+
+@pytest.mark.parametrize("trace", [False, True])
+def test_a_structure_is_found_whatever_evaluates_the_function(trace):
+    pytest.importorskip("scipy.sparse")
+    W = np.random.default_rng(0).normal(size=(24, 24)) * (np.random.default_rng(1).random((24, 24)) < 0.3)
+    found = finite.jacobian(lambda x: (W * np.sin(x)).sum(1), random(24), sparsity="auto", trace=trace)
+    np.testing.assert_array_equal(found.toarray() != 0, W != 0)
+
+
+def test_values_that_a_group_cannot_change_do_not_judge_it():
+    pytest.importorskip("scipy.sparse")
+    x, pattern = np.array([0.5, 1.0, 2.0]), np.array([[1, 0, 0], [1, 1, 0], [0, 1, 1]])
+    options = {"method": "adaptive", "sparsity": pattern, "trace": False, "full_output": True}
+
+    def fun(x):  # the last value jumps where the structure says that it does not
+        return np.array([np.sin(x[0]), x[0] * x[1], x[1] + x[2] if x[0] <= 0.5 else 9.0])
+
+    exact = np.array([[np.cos(0.5), 0, 0], [1.0, 0.5, 0], [0, 1, 1]])
+    found = finite.jacobian(fun, x, **options | {"sparsity": (pattern, [0, 1, 2])})
+    assert found.status.tolist() == [0, 0, 0]
+    assert found.nfev == 13
+    np.testing.assert_allclose(found.value.toarray(), exact, atol=1e-9)
+
+    found = finite.jacobian(lambda x: np.array([np.sin(x[0]), x[0] * x[1], np.nan]), x, **options)
+    assert found.status.tolist() == [0, 2, 2]
+    np.testing.assert_allclose(found.value.toarray()[:2], exact[:2], atol=1e-9)
+    assert np.isnan(found.value.toarray()[2, 1:]).all()
+    assert found.nfev == 9
+
+
 def test_sparse_complex_steps_are_checked():
     pytest.importorskip("scipy.sparse")
     with pytest.raises(ValueError, match="not analytic"):

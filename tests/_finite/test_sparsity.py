@@ -26,12 +26,14 @@ from fastgrad._finite import sparsity
 from fastgrad._finite.pairs import hessian_by_values
 from fastgrad._finite.sparsity import (
     Structure,
+    by_room,
     detect,
     group_coordinates,
     groups,
     hessian_by_groups,
     jacobian_by_groups,
     linear_operator,
+    only_own,
     read_structure,
     spread,
     symmetric_groups,
@@ -331,6 +333,28 @@ def test_any_dense_method_serves_in_group_coordinates():
     np.testing.assert_allclose(spread(derivative, scale, structure, group).toarray(), exact(x), atol=1e-8)
 
 
+def test_groups_are_parted_by_room():
+    x, upper = np.zeros(7), np.array([np.inf, 1, 1e-13, 5e-14, 1e-6, 0, 0])
+    lower = np.array([-np.inf, 0, 0, 0, 0, -1, 0])
+    found, direction = by_room(x, np.ones(7), np.zeros(7, np.int64), lower, upper)
+    assert found[:6].tolist() == [0, 0, 2, 2, 1, 0]
+    assert direction.tolist() == [1, 1, 1, 1, 1, -1, 1]
+    values, least, most = group_coordinates(Counted(np.exp), x, direction, found, lower, upper)
+    assert least.tolist() == [0, 0, 0]
+    assert most.tolist() == [1, 1e-6, 5e-14]
+    assert np.array_equal(values(np.ones((1, 3)))[0], np.exp([1, 1, 1e-13, 5e-14, 1e-6, -1, 0]))
+    # as little for all of them is no reason
+    assert not by_room(x, np.ones(7), np.zeros(7, np.int64), x - 1e-9, x + 1e-9)[0].any()
+
+
+def test_a_group_sees_its_own_values_alone():
+    structure, _ = read_structure(np.array([[1, 1, 0], [0, 1, 0], [0, 0, 1]]), (3, 3))
+    group, f0 = np.array([0, 1, 0]), np.array([10.0, 20, 30])
+    values = only_own(lambda t: t @ np.ones((2, 3)), f0, structure, group, 2)
+    found = values(np.array([[1.0, 0], [0, 2], [0, 0]]))
+    assert found.tolist() == [[1, 20, 1], [2, 2, 30], [10, 20, 30]]
+
+
 # ---- Hessians
 
 
@@ -415,6 +439,32 @@ def test_detection_is_the_same_again():
     detect(values, point(30), 20)
     half = len(seen) // 2
     assert all(np.array_equal(a, b) for a, b in zip(seen[:half], seen[half:], strict=True))
+
+
+def test_detection_compares_what_was_evaluated_together():
+    pattern = scattered(12, 12, 0.2)
+    fun, _ = function_of(pattern)
+
+    def values(points):
+        seen.append(len(points))
+        rounded = 1 + np.finfo(float).eps * (len(points) % 3)  # by another way for another number of points
+        return np.stack([fun(p) for p in points]) * rounded
+
+    for size in (sparsity.BLOCK_BYTES, 2 * 12 * 8):
+        seen = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sparsity, "BLOCK_BYTES", size)
+            found = detect(values, point(12), 12)
+        assert np.array_equal(found.matrix(np.ones(found.column.size)).toarray() != 0, pattern)
+    assert max(seen) == 3
+
+
+def test_detection_moves_whatever_has_any_room():
+    x = np.full(40, 1.0)
+    found = detect(lambda points: points.copy(), x, 40, lower=x, upper=np.nextafter(x, 2))
+    assert np.array_equal(found.row, found.column)
+    assert found.column.size == 40
+    assert detect(lambda points: points.copy(), x, 40, lower=x, upper=x).column.size == 0
 
 
 # ---- operators
