@@ -190,9 +190,9 @@ def test_adaptive_groups_keep_apart_what_bounds_keep_apart(kind):
     np.testing.assert_array_equal(np.sign(sparse.step), np.sign(dense.step))
     assert sparse.nfev < 40 < dense.nfev
     fine = np.setdiff1d(np.flatnonzero(sparse.status == 0), [5, 20])
-    assert fine.size > 20
+    assert fine.size > 15
     error = np.abs(sparse.value.toarray() - fg.jacobian(banded)(x))[:, fine]
-    assert (error <= 10 * sparse.error.toarray()[:, fine] + 1e-12).all()
+    assert (error <= 3 * sparse.error.toarray()[:, fine] + 1e-13).all()
     assert error.max() < 1e-9
 
 
@@ -214,9 +214,11 @@ def test_what_cannot_be_seen_to_depend_is_not_taken_for_zero(method):
 @pytest.mark.parametrize("trace", [False, True])
 def test_a_structure_is_found_whatever_evaluates_the_function(trace):
     pytest.importorskip("scipy.sparse")
-    W = np.random.default_rng(0).normal(size=(24, 24)) * (np.random.default_rng(1).random((24, 24)) < 0.3)
+    rng = np.random.default_rng(0)
+    W = rng.normal(size=(24, 24)) * (rng.random((24, 24)) < 0.3)
     found = finite.jacobian(lambda x: (W * np.sin(x)).sum(1), random(24), sparsity="auto", trace=trace)
     np.testing.assert_array_equal(found.toarray() != 0, W != 0)
+    assert found.nnz == np.count_nonzero(W)
 
 
 def test_values_that_a_group_cannot_change_do_not_judge_it():
