@@ -15,9 +15,10 @@ covered are values that lose digits by cancellation that neither x nor the value
 
 Truncation grows as h**q and rounding falls as h**-k, so both together say where the best step is. A component whose
 estimate is within the tolerance after one level is done: 2p calls. The others go on with that step, as far as it helps;
-of what two steps find, the smaller estimate counts, but where they clearly contradict each other the shorter step. Values
-that are rounded to fewer digits than they show look like lines over short steps: what a later level finds without any
-terms has to be found again with 11/16 of its step, and values that stop changing where they should not are too near.
+of what two steps find, the smaller estimate counts, but where they clearly contradict each other the shorter step.
+Values that are rounded to fewer digits than they show look like lines over short steps: what a later level finds
+without any terms has to be found again with 11/16 of its step, and steps over which values stop changing where they
+should not are too short.
 
 .. [1] L. F. Richardson, *The deferred approach to the limit*, Phil. Trans. Royal Society A 226 (1927) 299-361.
 .. [2] J. N. Lyness and C. B. Moler, *Van der Monde systems and numerical differentiation*, Numerische Mathematik 8
