@@ -12,6 +12,7 @@ import fastgrad as fg
 from fastgrad import finite
 
 EPS = np.finfo(float).eps
+RNG = np.random.default_rng(0)
 
 # ---- the same as SciPy's
 
@@ -405,6 +406,42 @@ def test_complex_steps_accept_what_is_analytic():
         finite.derivative(np.exp, 1.0, method="cs", order=2)
 
 
+@pytest.mark.parametrize(("dtype", "far", "atol"), [(np.float64, 1e6, 1e-9), (np.float32, 1e4, 1e-2)])
+def test_complex_steps_have_all_digits_far_from_zero(dtype, far, atol):
+    for x in (1e4, 1e5, 3e5, 1e6, 1e7, 1e12) if dtype == np.float64 else (1e3, 1e4):
+        found = finite.derivative(np.sin, dtype(x), method="cs")
+        np.testing.assert_allclose(found, np.cos(dtype(x)), rtol=4 * np.finfo(dtype).eps)
+    for _ in range(50):  # phases are rounded
+        frequency, weight = RNG.uniform(0.2, 3, 3).astype(dtype), RNG.normal(size=3).astype(dtype)
+
+        def fun(x, frequency=frequency, weight=weight):
+            return np.sum(weight * np.sin(frequency * x))
+
+        x = RNG.uniform(-far, far, 3).astype(dtype)
+        exact = weight * frequency * np.cos(frequency * x.astype(float))
+        np.testing.assert_allclose(finite.gradient(fun, x, method="cs"), exact, atol=atol)
+        np.testing.assert_allclose(finite.directional(fun, x, [1, 2, 0], method="cs"), exact @ [1, 2, 0], atol=atol)
+        exact = np.sum(weight * frequency * np.cos(frequency * float(x[0])))
+        np.testing.assert_allclose(finite.derivative(fun, x[0], method="cs"), exact, atol=atol)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("x", [-3.0, 70.0, -1e4, 1e5, -1e6])
+@pytest.mark.parametrize("fun", [np.abs, np.conj, lambda x: x.real**2, lambda x: (x * np.conj(x)).real])
+def test_complex_steps_refuse_what_is_not_analytic_far_from_zero(fun, x, dtype):
+    with pytest.raises(ValueError, match="not analytic"):
+        finite.derivative(fun, dtype(x), method="cs")
+    with pytest.raises(ValueError, match="not analytic"):
+        finite.directional(lambda x: fun(x[0]), np.array([x, 1], dtype), [2.0, 0.0], method="cs")
+
+
+def test_imaginary_steps_may_be_shorter_than_rounding():
+    assert abs(finite.derivative(lambda x: np.sin(1e6 * x), 1.0, method="cs") / 1e6 - np.cos(1e6)) > 1e-9
+    found = finite.derivative(lambda x: np.sin(1e6 * x), 1.0, method="cs", abs_step=1e-20, full_output=True)
+    np.testing.assert_allclose(found.value, 1e6 * np.cos(1e6), rtol=1e-12)
+    assert found.step == 1e-20
+
+
 @pytest.mark.parametrize(("call", "error", "message"), [
     (lambda: finite.gradient(3, [1.0]), TypeError, "fun is 3"),
     (lambda: finite.gradient(rosen, [1.0, 2.0], method="4-point"), ValueError, "method is '4-point'"),
@@ -417,6 +454,11 @@ def test_complex_steps_accept_what_is_analytic():
     (lambda: finite.gradient(rosen, [1.0, 2.0], bounds=([0, 0, 0], 3)), ValueError, r"bounds\[0\] has shape"),
     (lambda: finite.gradient(rosen, [1.0, 2.0], bounds=(0, 1, 3)), ValueError, "bounds has 3 entries"),
     (lambda: finite.gradient(rosen, [1.0, 2.0], abs_step=[1.0, 2.0, 3.0]), ValueError, "abs_step has shape"),
+    (lambda: finite.gradient(rosen, [1.0, 2.0], abs_step=np.nan), ValueError, "abs_step is nan"),
+    (lambda: finite.gradient(rosen, [1.0, 2.0], rel_step=[0.1, INF]), ValueError, "rel_step is .*inf"),
+    (lambda: finite.hessian(rosen, [1.0, 2.0], rel_step=np.nan, method="adaptive"), ValueError, "rel_step is nan"),
+    (lambda: finite.directional(rosen, [1.0, 2.0], [1.0, 2.0], rel_step=np.nan), ValueError, "rel_step is nan"),
+    (lambda: finite.jacobian(np.sin, [1.0], abs_step=np.nan, as_linear_operator=True), ValueError, "abs_step is nan"),
     (lambda: finite.gradient(rosen, [1.0, 2.0], noise=-1.0), ValueError, "noise is -1.0"),
     (lambda: finite.gradient(rosen, [1.0, 2.0], workers=0), ValueError, "workers is 0"),
     (lambda: finite.gradient(rosen, [1.0, 2.0], workers=map, vectorized=True), ValueError, "choose one"),
@@ -438,6 +480,75 @@ def test_complex_steps_accept_what_is_analytic():
 def test_errors_name_the_argument_and_the_cure(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("x", [[1.0, INF], [-INF, 2.0], [np.nan, 1.0]], ids=str)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("options", [{}, {"abs_step": 1e-3}, {"bounds": (-INF, INF), "kind": None}], ids=str)
+def test_points_that_are_not_finite_give_nan_without_warnings(method, x, options):
+    bad = ~np.isfinite(x)
+    found = finite.gradient(lambda x: x[0] + x[1] + x[1], x, method=method, full_output=True, trace=False, **options)
+    assert np.isnan(found.value[bad]).all()
+    assert (found.status[bad] == 2).all()
+    found = finite.jacobian(lambda x: x + x, x, method=method, full_output=True, trace=False, **options)
+    assert np.isnan(found.value[bad, bad]).all()
+    np.testing.assert_allclose(found.value[~bad, ~bad], 2, rtol=1e-6)
+    np.testing.assert_array_equal(np.isnan(finite.derivative(lambda x: x + x, x, method=method, **options)), bad)
+    found = finite.directional(np.sum, x, [1.0, 1.0], method=method, **options)
+    assert np.isnan(found) or (method == "cs" and found == 2)  # what is linear has one slope everywhere
+    options.pop("kind", None)
+    assert np.isnan(finite.hessian(np.sum, x, method=method, **options)[bad]).all()
+
+
+@pytest.mark.parametrize("method", [*METHODS, "adaptive"])
+@pytest.mark.parametrize("vectorized", [False, True])
+def test_nothing_has_no_derivatives(method, vectorized):
+    x = np.empty((2, 0))
+    options = {"method": method, "vectorized": vectorized}
+    axes = (-2, -1)
+    assert finite.gradient(lambda x: x.sum(axes), x, **options).shape == (2, 0)
+    assert finite.gradient(lambda x: x.sum(axes), x, bounds=(0, 1), full_output=True, **options).success
+    assert finite.hessian(lambda x: x.sum(axes), x, **options).shape == (2, 0, 2, 0)
+    found = finite.jacobian(lambda x: np.zeros((*x.shape[:-2], 3)), x, **options)
+    assert found.shape == (3, 2, 0)
+
+
+def test_steps_follow_values_of_half_precision():
+    for method, rtol in (("2-point", 0.03), ("3-point", 0.01)):
+        for x in ([1.3], np.float32([1.3])):
+            found = finite.gradient(lambda x: np.float16(x[0] ** 2), x, method=method)
+            np.testing.assert_allclose(found, 2.6, rtol=rtol)
+            found = finite.gradient(lambda x: np.float16(x[:, 0] ** 2), x, method=method, vectorized=True)
+            np.testing.assert_allclose(found, 2.6, rtol=rtol)
+    # points of half precision are given as float32, and so are values then
+    np.testing.assert_allclose(finite.gradient(lambda x: x[0] ** 2, np.float16([1.3])), 2 * np.float16(1.3), rtol=1e-4)
+
+
+def test_directions_of_any_length():
+    def square(x):
+        return x[0] ** 2 * scale
+
+    for scale, length in ((1e180, 1e-170), (1e-180, 1e200), (1.0, 5e-324)):
+        for method in [*METHODS, "adaptive"]:
+            found = finite.directional(square, [1.0, 1.0], [length, 0.0], method=method)
+            np.testing.assert_allclose(found, 2 * scale * length, rtol=1e-6)
+    scale = 1e-180
+    found = finite.directional(square, [1.0, 1.0], [1e120, 0.0], order=2, full_output=True)
+    np.testing.assert_allclose(found.value, 2e60, rtol=1e-6)
+    np.testing.assert_allclose(finite.directional(square, [1.0, 1.0], [1e120, 0.0], abs_step=1e-125), 2e-60, rtol=1e-4)
+    assert finite.directional(square, [1.0, 1.0], [1e200, 1e200], method="cs") == pytest.approx(2e20)
+
+
+def test_float32_points_stay_within_bounds():
+    for x, room in ((1.0, 1e-3), (1e4, 1e-2), (0.1, 1e-8)):
+        x = np.float32([x, x])
+        bounds = float(x[0]) - room, float(x[0]) + room
+        for method in ("2-point", "3-point", "adaptive"):
+            for call in (finite.gradient, finite.hessian):
+                seen = []
+                call(recorded(np.sum, seen), x, method=method, bounds=bounds, trace=False)
+                assert bounds[0] <= np.min(seen).astype(float)
+                assert np.max(seen).astype(float) <= bounds[1]
 
 
 def test_errors_of_the_function_come_through():

@@ -580,3 +580,34 @@ def test_dtypes_are_remembered_apart():
         np.testing.assert_allclose(
             grid.diff(f.astype(np.float32), coords=places), grid.diff(f, coords=coords), atol=1e-5
         )
+
+
+def test_objects_that_make_arrays_may_change():
+    class Places:
+        def __init__(self, array):
+            self.array = array
+
+        def __array__(self, dtype=None, copy=None):
+            return self.array
+
+    places, f = Places(np.arange(5.0)), np.arange(5.0)
+    for wanted in (1.0, 0.5, 0.25):
+        np.testing.assert_array_equal(grid.diff(f, coords=places), wanted)
+        np.testing.assert_array_equal(grid.gradient(f, places), wanted)
+        places.array *= 2
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda f, x: grid.diff(f, coords=x * 1e-320), "steps of about 1e-320 along axis 0: the weights of derivative 1"),
+    (lambda f, x: grid.diff(f, coords=(x + x**2) * 1e-320), "the weights of derivative 1 are out of the range"),
+    (lambda f, x: grid.diff(f, 2, coords=(x + x**2) * 1e-200), "the weights of derivative 2 are out of the range"),
+    (lambda f, x: grid.diff(f, 6, spacing=1e-60), "steps of about 1e-60 along axis 0: the weights of derivative 6"),
+    (lambda f, x: grid.diff(f[:3], spacing=-1e-320), "steps of about -1e-320"),
+    (lambda f, x: grid.compact(f, 2, spacing=1e-200), "the weights of derivative 2"),
+    (lambda f, x: grid.savgol(f, 5, 2, derivative=2, spacing=1e-200), "the weights of derivative 2"),
+])  # fmt: skip
+def test_steps_too_short_for_floats_are_refused(call, message):
+    x = np.arange(12.0)
+    with pytest.raises(ValueError, match=message):
+        call(x**2, x)
+    np.testing.assert_allclose(grid.diff(x**2, coords=x * 1e-300), 2 * x * 1e300, rtol=1e-12, atol=1e286)

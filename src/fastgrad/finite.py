@@ -62,8 +62,9 @@ def gradient(
         The power of the step that the error falls with: by default 1 for "2-point", 2 for "3-point", 4 for "adaptive",
         which takes 2, 4, 6 or 8.
     rel_step, abs_step : float or array_like, optional
-        Steps relative to ``abs(x0)``, or as they are. By default SciPy's: eps^(1/2) for "2-point" and "cs", eps^(1/3)
-        for "3-point", times ``max(1, abs(x0))``, with eps of the narrower of the dtypes of `x0` and the value.
+        Steps relative to ``abs(x0)``, or as they are. By default SciPy's: eps^(1/2) for "2-point", eps^(1/3) for
+        "3-point", times ``max(1, abs(x0))``, with eps of the narrower of the dtypes of `x0` and the value; and
+        eps^(1/2) for "cs", at any `x0`.
     f0 : array_like, optional
         The value at `x0`, if known: one call less.
     bounds : (lower, upper) or object with lb and ub
@@ -189,7 +190,8 @@ def jacobian(
         return methods.operator(calls, flat, settings)
     if sparsity is not None:
         found = methods.sparse_jacobian(calls, flat, settings, sparsity)
-        return methods.difference(calls, found, (), x, is_transposed=False) if full_output else found.value
+        full = methods.difference(calls, found, (), x, is_transposed=False)
+        return full if full_output else full.value
     found = methods.along(Coordinates(calls, flat), settings)
     shape = calls.out_shape + x.shape
     if not full_output:
@@ -332,22 +334,30 @@ def directional(
     limits = None if bounds is _UNBOUNDED else steps.box(bounds, x)
     calls = Calls(fun, x, args, kwargs, vectorized, workers, trace, f0)
     flat, v = x.reshape(-1), v.reshape(-1)
-    length = float(np.linalg.norm(v))
-    if not np.isfinite(length):
+    if not np.isfinite(v).all():
         raise ValueError("direction is not finite\n  cure: pass finite numbers")
-    if not length:
+    if not v.any():
         calls.known()
         zero = np.zeros(calls.out_shape, x.dtype)[()]
         return Difference(zero, None, calls.nfev, 0.0, FINE) if full_output else zero
+    steps.check_finite(rel_step, "rel_step")
+    steps.check_finite(abs_step, "abs_step")
+    # directions of any length: a power of two of it is kept apart, as squares, and powers for higher orders, overflow
+    power = np.frexp(np.abs(v).max())[1]
+    v = np.ldexp(v, -power)
     # one step of t takes x as far as functions are expected to change; relative to t = 0 steps mean nothing
-    scale = float(np.abs(flat[v != 0]).max(initial=1.0)) / length
+    far = 1.0 if method == "cs" and rel_step is None else float(np.abs(flat[v != 0]).max(initial=1.0))
+    scale = (far if np.isfinite(far) else 1.0) / float(np.linalg.norm(v))
     line = Direction(calls, flat, scale * v, limits)
-    step = abs_step / scale if abs_step is not None else rel_step
-    settings = Settings(method, kind, accuracy, order, None, step, line.room, noise)
+    with np.errstate(all="ignore"):  # of x that is not finite
+        room = line.room
+    step = float(np.ldexp(abs_step / scale, power)) if abs_step is not None else rel_step
+    settings = Settings(method, kind, accuracy, order, None, step, room, noise)
     value, error, taken, status = methods.along(line, settings)
-    # as derivatives by the t of the caller
-    rows = value / scale**order, None if error is None else error / scale**order
-    found = methods.Found(*rows, taken * scale, status)
+    with np.errstate(all="ignore"):  # as derivatives by the t of the caller
+        for _ in range(order):
+            value, error = (None if rows is None else np.ldexp(rows / scale, power) for rows in (value, error))
+        found = methods.Found(value, error, np.ldexp(taken * scale, -power), status)
     if not full_output:
         return found.value.reshape(calls.out_shape).astype(x.dtype, copy=False)[()]
     return methods.difference(calls, found, calls.out_shape, flat[:0].sum(), is_transposed=False)
@@ -427,9 +437,10 @@ def hessian(
             found = methods.hessian(calls, flat, settings)
         else:
             found = methods.sparse_hessian(calls, flat, settings, sparsity)
-    if full_output:
-        return methods.difference(calls, found, x.shape + x.shape, x, is_transposed=False)
-    return found.value if sparsity is not None else found.value.reshape(x.shape + x.shape).astype(x.dtype, copy=False)
+    if full_output or sparsity is not None:
+        full = methods.difference(calls, found, x.shape + x.shape, x, is_transposed=False)
+        return full if full_output else full.value
+    return found.value.reshape(x.shape + x.shape).astype(x.dtype, copy=False)
 
 
 def _order_of(order: Any) -> int:

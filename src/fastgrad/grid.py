@@ -397,7 +397,7 @@ def compact(
     step = arguments.even_step(line, "fg.grid.compact")
     tie, table = schemes.scheme(int(derivative), int(accuracy), is_periodic)
     target = arguments.result(out, field.shape, field.dtype, field)
-    apply(field, target, [Term(line.axis, table, step**-derivative)])
+    apply(field, target, [Term(line.axis, table, arguments.factor_of(line, step, derivative))])
     schemes.solve(tie, target, line.axis, is_periodic)
     return deliver(target, out)
 
@@ -467,7 +467,7 @@ def savgol(
     step = arguments.even_step(line, "fg.grid.savgol", "interpolate the samples onto a regular grid")
     table = smoothing(int(window_length), int(polyorder), int(derivative), is_periodic)
     target = arguments.result(out, field.shape, field.dtype, field)
-    apply(field, target, [Term(line.axis, table, step**-derivative)])
+    apply(field, target, [Term(line.axis, table, arguments.factor_of(line, step, derivative))])
     return deliver(target, out)
 
 

@@ -136,7 +136,8 @@ class Calls:
             raise not_scalar(first.shape, getattr(self.fun, "__name__", "fun"))
         self.out_shape, self.dtype = first.shape, first.dtype
         if first.dtype is not FLOAT64 or self.x0.dtype is not FLOAT64:
-            self.eps = steps.epsilon(self.x0.dtype, first.dtype)
+            is_half = np.asarray(value).dtype == np.float16  # has become float32
+            self.eps = steps.epsilon(self.x0.dtype, np.dtype(np.float16) if is_half else first.dtype)
         self.f0 = first.reshape(-1)
         if self._is_array:
             self.f0 = self.f0.astype(FLOAT64)  # a copy
@@ -201,7 +202,7 @@ class Calls:
         )
 
     def _in_one_call(self, points: np.ndarray) -> np.ndarray:
-        array = np.asarray(self.fun(points, *self.args, **self.kwargs))
+        array = found = np.asarray(self.fun(points, *self.args, **self.kwargs))
         if array.ndim == 0 or len(array) != len(points):
             raise ShapeError(
                 f"fun returned an array of shape {array.shape} for {len(points)} points\n"
@@ -210,7 +211,7 @@ class Calls:
         if array.dtype.kind != "c" or points.dtype.kind != "c":
             array = as_floats(array, "the value of fun")
         if self.f0 is None:
-            self._start(array[0].real if points.dtype.kind == "c" else array[0])
+            self._start(found[0].real if points.dtype.kind == "c" else found[0])
         if array.shape[1:] != self.out_shape:
             raise self._reshaped(array.shape[1:])
         return array if array.dtype.kind == "c" else array.astype(FLOAT64, copy=False)
@@ -219,10 +220,10 @@ class Calls:
         """Values at the points and at x0, so that there is one call in all."""
         if len(points) and np.array_equal(points[0], self.x0.reshape(-1)):
             self.nfev += len(points)
-            return self._in_one_call(points.reshape(-1, *self.x0.shape)).reshape(len(points), self.f0.size)
+            return self._in_one_call(points.reshape(len(points), *self.x0.shape)).reshape(len(points), self.f0.size)
         everything = np.concatenate([self.x0.reshape(1, -1).astype(points.dtype), points])
         self.nfev += len(everything)
-        found = self._in_one_call(everything.reshape(-1, *self.x0.shape))
+        found = self._in_one_call(everything.reshape(len(everything), *self.x0.shape))
         return found[1:].reshape(len(points), self.f0.size)
 
     def _in_c(self, points: np.ndarray) -> np.ndarray:

@@ -85,7 +85,7 @@ def along(lines: Any, settings: Settings) -> Found:
         elif method == "cs":
             if order != 1:
                 raise ValueError(f"order is {order}, but method is 'cs'\n  cure: method='3-point' or 'adaptive'")
-            h = steps.absolute(lines.t, eps**0.5, rel_step, abs_step)
+            h = steps.absolute(lines.t, eps**0.5, rel_step, abs_step, is_imaginary=True)
             found = Found(schemes.complex_step(lines, h, limits), None, h)
         else:
             scheme = schemes.scheme_of(order, accuracy, side == 0)
@@ -255,6 +255,7 @@ def operator(calls: Calls, x: np.ndarray, settings: Settings) -> Any:
         raise ValueError("bounds cannot be kept by as_linear_operator=True, as directions are not known yet")
     calls.known()
     h = settings.rel_step if settings.abs_step is None else settings.abs_step
+    steps.check_finite(h, "rel_step" if settings.abs_step is None else "abs_step")
     if h is None:
         h = calls.eps ** (1 / 3 if settings.method == "3-point" else 1 / 2)
     return linear_operator(calls, x, h, settings.method, f0=calls.f0)
@@ -280,7 +281,7 @@ def _steps(
         side = None
     rel = steps.relative(_level(settings.noise, calls), scheme.offsets, order)
     if method == "cs":
-        return steps.absolute(x, calls.eps**0.5, settings.rel_step, settings.abs_step), None
+        return steps.absolute(x, calls.eps**0.5, settings.rel_step, settings.abs_step, is_imaginary=True), None
     h = steps.absolute(x, rel, settings.rel_step, settings.abs_step, side)
     if not is_central:
         h = h if limits is None else steps.one_sided(x, h, aside.reach, limits)
@@ -303,7 +304,7 @@ def hessian(calls: Calls, x: np.ndarray, settings: Settings) -> Found:
             found = _extrapolated_hessian(calls, x, settings)
         elif method == "cs":
             h = steps.absolute(x, steps.relative(level, (-1, 1), 1), settings.rel_step, settings.abs_step)
-            imaginary = steps.absolute(x, eps**0.5, None, None)
+            imaginary = steps.absolute(x, eps**0.5, None, None, is_imaginary=True)
             found = Found(schemes.complex_hessian(calls, x, h, imaginary, limits), None, h)
         else:
             offsets = (-1, 0, 1) if method == "3-point" else (0, 1, 2)
@@ -432,8 +433,8 @@ def difference(calls: Calls, found: Found, shape: tuple[int, ...], x: np.ndarray
 
 
 def _shaped(rows: Any, shape: tuple[int, ...], dtype: np.dtype, is_transposed: bool) -> Any:
-    if not isinstance(rows, np.ndarray):  # None, or sparse
-        return rows
+    if not isinstance(rows, np.ndarray):
+        return None if rows is None else rows.astype(dtype, copy=False)  # sparse
     rows = (np.ascontiguousarray(rows.T) if is_transposed else rows).reshape(shape)
     return (rows if rows.dtype is dtype else rows.astype(dtype))[()]
 

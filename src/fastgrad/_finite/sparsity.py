@@ -537,7 +537,10 @@ def linear_operator(calls: Any, x: np.ndarray, h: Any, scheme: str, *, f0: np.nd
         V = np.asarray(V)
         if V.dtype.kind == "c":
             raise TypeError("the vector is complex: multiply its real and imaginary parts one by one")
-        P = V.T.astype(x.dtype)
+        V = V.astype(np.result_type(V, np.float64), copy=False)
+        # vectors of any length: differences are along multiples of about 1, by powers of two
+        power = np.frexp(np.abs(V).max(axis=0, initial=0))[1]
+        P = np.ldexp(V, -power).T.astype(x.dtype)
         with np.errstate(all="ignore"):
             if h.ndim:
                 step = np.min(np.where(P != 0, np.abs(h) / np.abs(P), np.inf), axis=1, initial=np.inf)
@@ -546,11 +549,11 @@ def linear_operator(calls: Any, x: np.ndarray, h: Any, scheme: str, *, f0: np.nd
         step = np.where(np.isfinite(step), step, 1).astype(x.dtype)[:, np.newaxis]  # a zero vector needs none
         move = step * P
         if scheme == "cs":
-            return (calls.values(x + 1j * move).imag / step).T
+            return np.ldexp((calls.values(x + 1j * move).imag / step).T, power)
         if scheme == "2-point":
-            return ((calls.values(x + move) - f0) / step).T
+            return np.ldexp(((calls.values(x + move) - f0) / step).T, power)
         both = calls.values(np.concatenate([x - move, x + move]))
-        return ((both[len(P) :] - both[: len(P)]) / (2 * step)).T
+        return np.ldexp(((both[len(P) :] - both[: len(P)]) / (2 * step)).T, power)
 
     return linalg.LinearOperator(
         shape, matvec=lambda v: products(np.reshape(v, (-1, 1)))[:, 0], matmat=products, dtype=x.dtype

@@ -2,7 +2,8 @@
 
 The relative step is a root of the machine epsilon of the narrower of the dtypes of point and value; it counts from
 max(1, |x|), so that points near zero get a step too. Rounding makes x + h another number than it says; all schemes
-divide by the step that was really taken.
+divide by the step that was really taken. Imaginary steps meet neither cancellation nor the rounding of x, so they need
+not grow with |x|, as SciPy's do and their error with them: a function may change on the scale of 1 wherever it is.
 """
 
 from __future__ import annotations
@@ -49,12 +50,15 @@ def relative(eps: float, offsets: Offsets, order: int) -> float:
     return (order * rounding / ((power - order) * constant)) ** (1 / power)
 
 
-def absolute(x: np.ndarray, rel: float, rel_step: Any, abs_step: Any, side: int | None = None) -> np.ndarray:
+def absolute(
+    x: np.ndarray, rel: float, rel_step: Any, abs_step: Any, side: int | None = None, is_imaginary: bool = False
+) -> np.ndarray:
     """Signed step of each component of the vector `x`: away from zero, or upwards for a `side` of 0 or 1, or downwards.
 
-    A step of the user's that is lost in rounding is replaced by the default, `rel` times max(1, |x|).
+    A step of the user's that is lost in rounding is replaced by the default, `rel` times max(1, |x|); an imaginary one
+    is lost only where it is zero, and `rel` is the default. No step leads away from infinity: it is NaN there.
     """
-    default = rel * np.maximum(1.0, np.abs(x))
+    default = np.where(np.isfinite(x), rel * (np.ones_like(x) if is_imaginary else np.maximum(1.0, np.abs(x))), np.nan)
     if rel_step is None and abs_step is None:
         if side is None:
             return np.copysign(default, x + 0.0)  # x + 0.0 is never -0.0
@@ -66,7 +70,8 @@ def absolute(x: np.ndarray, rel: float, rel_step: Any, abs_step: Any, side: int 
             if abs_step is not None
             else _like(rel_step, "rel_step", x) * sign * np.abs(x)
         )
-        h = np.where((x + h).astype(x.dtype) - x == 0, sign * default, h)
+        is_lost = h == 0 if is_imaginary else (x + h).astype(x.dtype) - x == 0
+        h = np.where(is_lost | np.isnan(default), sign * default, h)
     if side is None:
         return h
     return -np.abs(h) if side < 0 else np.abs(h)
@@ -78,14 +83,24 @@ def _like(step: Any, name: str, x: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"{name} has shape {array.shape}, but x0 has {x.size} components\n  cure: one step, or one each"
         )
+    check_finite(array, name)
     return np.broadcast_to(array.reshape(-1) if array.ndim else array, x.shape)
+
+
+def check_finite(step: Any, name: str) -> None:
+    """Refuse steps that lead nowhere."""
+    if step is not None and not np.isfinite(step).all():
+        raise ValueError(f"{name} is {step}\n  cure: finite numbers, or None for the default")
 
 
 # ---- bounds
 
 
 def box(bounds: Any, x0: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Lower and upper bounds as vectors, or None where there are none."""
+    """Lower and upper bounds as vectors, or None where there are none.
+
+    They are numbers of the dtype of x, so that no rounding to it leaves them.
+    """
     if bounds is None:
         return None
     if hasattr(bounds, "lb") and hasattr(bounds, "ub"):
@@ -104,9 +119,18 @@ def box(bounds: Any, x0: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         raise ValueError("x0 lies outside bounds\n  cure: np.clip(x0, lower, upper)")
     if np.all(lower == -np.inf) and np.all(upper == np.inf):
         return None
+    lower, upper = -_at_most(-lower, x0.dtype), _at_most(upper, x0.dtype)
     return tuple(np.broadcast_to(bound, x0.shape).reshape(-1) for bound in (lower, upper))  # type: ignore[return-value]
 
 
+def _at_most(limit: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The largest numbers of a dtype that are not above the limits."""
+    with np.errstate(over="ignore"):
+        near = limit.astype(dtype)
+    return np.where(near > limit, np.nextafter(near, dtype.type(-np.inf)), near).astype(np.float64)
+
+
+@np.errstate(invalid="ignore")  # of x at an infinite limit
 def one_sided(x: np.ndarray, h: np.ndarray, reach: int, limits: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """Steps for stencils at 0, h .. reach h that stay within the limits.
 
@@ -116,9 +140,10 @@ def one_sided(x: np.ndarray, h: np.ndarray, reach: int, limits: tuple[np.ndarray
     fits_ahead = np.where(h >= 0, above, below) >= np.abs(h) * reach
     fits_behind = np.where(h >= 0, below, above) >= np.abs(h) * reach
     shortened = np.where(above >= below, above, -below) / reach
-    return np.where(fits_ahead, h, np.where(fits_behind, -h, shortened))
+    return np.where(fits_ahead | np.isnan(h), h, np.where(fits_behind, -h, shortened))
 
 
+@np.errstate(invalid="ignore")
 def two_sided(
     x: np.ndarray, h: np.ndarray, reach: int, aside: int, limits: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -107,6 +107,22 @@ class Line:
     coords: np.ndarray | None = None
 
 
+def factor_of(line: Line, step: float, derivative: int) -> float:
+    """What the weighted sums of a derivative at distance 1 are multiplied by."""
+    try:
+        return step**-derivative
+    except OverflowError:
+        raise out_of_range(line, step, derivative) from None
+
+
+def out_of_range(line: Line, step: float, derivative: int) -> ValueError:
+    """The error for samples so close that there are no floats for the weights of a derivative."""
+    return ValueError(
+        f"spacing or coords have steps of about {step:.3g} along axis {line.axis}: the weights of derivative"
+        f" {derivative} are out of the range of floats\n  cure: measure the axis in a unit of about one step"
+    )
+
+
 @dataclass(frozen=True)
 class Boundary:
     """What is known beyond the ends: nothing, that the axis is a circle, or stencils given for the points near them."""

@@ -22,10 +22,13 @@ from .arguments import (
     check_orders,
     check_points,
     even_step,
+    factor_of,
+    out_of_range,
 )  # fmt: skip
 from .tables import Term
 
 MOST_REMEMBERED = 1024  # numbers of an array
+_CONSTANTS = (int, float, bool, str, type(None))
 
 
 class Numbers(NamedTuple):
@@ -53,7 +56,7 @@ class Numbers(NamedTuple):
 
 
 def remembered(make: Callable[..., Sequence[Term]]) -> Callable[..., Sequence[Term]]:
-    """A function whose results are remembered, unless there are lists or large arrays among the arguments."""
+    """A function whose results are remembered, unless an argument is a list, a large array or what else may change."""
 
     @functools.lru_cache(maxsize=256, typed=True)
     def known(*given: Any) -> Sequence[Term]:
@@ -61,20 +64,20 @@ def remembered(make: Callable[..., Sequence[Term]]) -> Callable[..., Sequence[Te
 
     @functools.wraps(make)
     def call(*given: Any) -> Sequence[Term]:
-        if _is_hashable(given):
+        if _is_constant(given):
             return known(*given)
         keys = Numbers.of(given)
-        return known(*keys) if _is_hashable(keys) else make(*given)
+        return known(*keys) if _is_constant(keys) else make(*given)
 
     return call
 
 
-def _is_hashable(value: Any) -> bool:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True
+def _is_constant(value: Any) -> bool:
+    """Whether a value means the same for ever: what can be hashed may still change, or make another array tomorrow."""
+    kind = type(value)
+    if kind is tuple:
+        return all(map(_is_constant, value))
+    return kind in _CONSTANTS or kind is Numbers or isinstance(value, (np.number, np.bool_))
 
 
 @remembered
@@ -128,19 +131,26 @@ def _term(line: Line, derivative: int, accuracy: int, edge: int, boundary: Bound
     if boundary.is_periodic:
         if line.coords is not None and len(line.coords) > line.n:
             check_points(line, tables.uneven_width(derivative, accuracy), what + " on a circle")
-            return Term(line.axis, tables.uneven_circle(line.coords, derivative, accuracy))
+            return Term(line.axis, _in_range(tables.uneven_circle(line.coords, derivative, accuracy), line, derivative))
         check_points(line, 2 * table.reach + 1, what + " on a circle")
         step = even_step(line, "a circle", "append the coordinate at which the first sample comes again")
     elif boundary.given:
         table = _with_ends(table, boundary.given, derivative, line)
     elif line.coords is not None:
         check_points(line, derivative + edge, what)
-        return Term(line.axis, tables.uneven(line.coords, derivative, accuracy, edge))
+        return Term(line.axis, _in_range(tables.uneven(line.coords, derivative, accuracy, edge), line, derivative))
     else:
         check_points(line, derivative + edge, what)
         if line.n < 2 * table.reach + 1:
-            return Term(line.axis, tables.neighbours(line.n, derivative, edge), step**-derivative)
-    return Term(line.axis, table, step**-derivative)
+            return Term(line.axis, tables.neighbours(line.n, derivative, edge), factor_of(line, step, derivative))
+    return Term(line.axis, table, factor_of(line, step, derivative))
+
+
+def _in_range(rows: tables.Rows, line: Line, derivative: int) -> tables.Rows:
+    """The rows of weights at coordinates, unless they are no numbers."""
+    if line.coords is not None and not np.isfinite(rows.weights).all():
+        raise out_of_range(line, float(np.median(np.abs(np.diff(line.coords)))), derivative)
+    return rows
 
 
 def _with_ends(
