@@ -400,6 +400,8 @@ def test_complex_steps_accept_what_is_analytic():
     np.testing.assert_allclose(
         finite.derivative(np.exp, [0.0, 1.0, -40.0], method="cs"), np.exp([0.0, 1.0, -40.0]), rtol=1e-13
     )
+    for fun, x in [(lambda x: x**3, 0.0), (lambda x: x - np.sin(x), 0.0), (lambda x: (x - 1e4) ** 5, 1e4)]:
+        assert abs(finite.derivative(fun, x, method="cs")) < 1e-15  # where real differences see but curvature
     with pytest.raises(TypeError, match="cannot take complex"):
         finite.gradient(lambda x: np.hypot(x[0], 1), [1.0], method="cs")
     with pytest.raises(ValueError, match="order is 2, but method is 'cs'"):
@@ -433,6 +435,16 @@ def test_complex_steps_refuse_what_is_not_analytic_far_from_zero(fun, x, dtype):
         finite.derivative(fun, dtype(x), method="cs")
     with pytest.raises(ValueError, match="not analytic"):
         finite.directional(lambda x: fun(x[0]), np.array([x, 1], dtype), [2.0, 0.0], method="cs")
+
+
+def test_shorter_steps_do_not_agree_by_chance():
+    for x in RNG.uniform(-1e6, 1e6, 50):
+        slope = np.cos(x) + 0.3 * np.cos(x)
+        try:
+            found = finite.derivative(lambda x: np.sin(x) + 0.3 * np.sin(x.real), x, method="cs")
+        except ValueError:
+            continue
+        np.testing.assert_allclose(found, slope, rtol=0.3)
 
 
 def test_imaginary_steps_may_be_shorter_than_rounding():
