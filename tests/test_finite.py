@@ -437,14 +437,17 @@ def test_complex_steps_refuse_what_is_not_analytic_far_from_zero(fun, x, dtype):
         finite.directional(lambda x: fun(x[0]), np.array([x, 1], dtype), [2.0, 0.0], method="cs")
 
 
-def test_shorter_steps_do_not_agree_by_chance():
+@pytest.mark.parametrize("fun", [
+    lambda x: np.abs(np.sin(x)), lambda x: np.sin(x.real), lambda x: np.sin(x) + 0.3 * np.sin(x.real)
+])  # fmt: skip
+def test_curvature_hides_no_slope_far_from_zero(fun):
+    n_refused = 0
     for x in RNG.uniform(-1e6, 1e6, 50):
-        slope = np.cos(x) + 0.3 * np.cos(x)
         try:
-            found = finite.derivative(lambda x: np.sin(x) + 0.3 * np.sin(x.real), x, method="cs")
+            finite.derivative(fun, x, method="cs")
         except ValueError:
-            continue
-        np.testing.assert_allclose(found, slope, rtol=0.3)
+            n_refused += 1
+    assert n_refused >= 48
 
 
 def test_imaginary_steps_may_be_shorter_than_rounding():
