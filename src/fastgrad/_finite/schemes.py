@@ -15,7 +15,7 @@ from .. import _core
 from ..stencils import coefficients
 from . import steps
 from .calls import Calls
-from .lines import Coordinates, Direction, Limits, clipped
+from .lines import Coordinates, Limits, clipped
 
 _SHORTENED = 16  # steps that tell whether a function is analytic, each a quarter of the one before
 
@@ -151,10 +151,7 @@ def check_analytic(lines: Any, derivative: np.ndarray, limits: Limits) -> None:
     """
     calls: Calls = lines.calls
     t, is_at_once = lines.t, isinstance(lines, Coordinates)
-    far = np.abs(t)
-    if isinstance(lines, Direction):
-        with np.errstate(all="ignore"):
-            far = np.abs(lines.x).max(keepdims=True) / np.abs(lines.v).max()
+    far = np.abs(t) if lines.far is None else lines.far
     h = steps.relative(calls.eps, (-1, 0, 1), 1) * np.maximum(1.0, np.where(np.isfinite(far), far, 1.0))
     is_far = bool((far > 1).any())  # so that much curvature may hide a slope
     if is_at_once:
