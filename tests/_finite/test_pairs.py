@@ -8,7 +8,7 @@ from sparse_examples import SYMMETRIC, Counted, objective_of, point
 
 from fastgrad._finite import sparsity
 from fastgrad._finite.pairs import hessian_by_values
-from fastgrad._finite.sparsity import read_structure
+from fastgrad._finite.structures import read_structure
 
 
 @pytest.mark.parametrize("scheme", ["2-point", "3-point", "one-sided", "mixed"])

@@ -175,6 +175,7 @@ def _extrapolated(lines: Any, settings: Settings, accuracy: int, side: int | Non
 def sparse_jacobian(calls: Calls, x: np.ndarray, settings: Settings, sparsity: Any) -> Found:
     """The Jacobian as a sparse array, and its errors likewise."""
     from . import sparsity as sparse
+    from . import structures
 
     side = side_of(settings.method, settings.kind)
     _refuse_accuracy(settings)
@@ -187,10 +188,10 @@ def sparse_jacobian(calls: Calls, x: np.ndarray, settings: Settings, sparsity: A
             pinned = np.flatnonzero(is_pinned)
             structure = structure.including(np.tile(np.arange(m), pinned.size), np.repeat(pinned, m))
     else:
-        structure, groups = sparse.read_structure(sparsity, (m, x.size))
+        structure, groups = structures.read_structure(sparsity, (m, x.size))
     if groups is None:  # what does not move is in nobody's way
         needs_all = settings.method == "cs" or not is_pinned.any()
-        groups = sparse.groups(structure if needs_all else structure.keeping(~is_pinned[structure.column]))
+        groups = structures.groups(structure if needs_all else structure.keeping(~is_pinned[structure.column]))
     if settings.method == "adaptive":
         return _sparse_extrapolated(calls, x, settings, structure, groups)
     h, is_aside = _steps(calls, x, settings, side, 1)
@@ -368,8 +369,7 @@ def _extrapolated_hessian(calls: Calls, x: np.ndarray, settings: Settings) -> Fo
 
 def sparse_hessian(calls: Calls, x: np.ndarray, settings: Settings, sparsity: Any) -> Found:
     """The Hessian as a sparse array, from values at points for each element of the structure."""
-    from . import pairs
-    from . import sparsity as sparse
+    from . import pairs, structures
 
     if settings.method not in ("2-point", "3-point"):
         raise ValueError(f"method is {settings.method!r}, but sparsity is given\n  cure: method='2-point' or '3-point'")
@@ -379,7 +379,7 @@ def sparse_hessian(calls: Calls, x: np.ndarray, settings: Settings, sparsity: An
             f"sparsity is {sparsity!r}, but finding the structure from values takes as long as the Hessian itself\n"
             "  cure: pass the structure, or the gradient as jac"
         )
-    structure, _ = sparse.read_structure(sparsity, (x.size, x.size), symmetric=True)
+    structure, _ = structures.read_structure(sparsity, (x.size, x.size), symmetric=True)
     f0 = float(calls.known()[0])
     h, is_aside = _steps(calls, x, settings, side_of(settings.method, None), 2)
     matrix = pairs.hessian_by_values(
@@ -395,6 +395,7 @@ def hessian_of_gradient(calls: Calls, x: np.ndarray, settings: Settings, sparsit
         value, error = ((part + part.T) / 2 if part is not None else None for part in (found.value, found.error))
         return found._replace(value=value, error=error)
     from . import sparsity as sparse
+    from . import structures
 
     if settings.method == "adaptive":
         raise ValueError("method is 'adaptive', but sparsity is given\n  cure: method='2-point', '3-point' or 'cs'")
@@ -406,9 +407,9 @@ def hessian_of_gradient(calls: Calls, x: np.ndarray, settings: Settings, sparsit
         pinned = np.flatnonzero(np.broadcast_to(np.equal(lower, upper), x.shape))
         structure = structure.including(pinned, pinned)  # the rest of these columns is seen in their rows
     else:
-        structure, groups = sparse.read_structure(sparsity, (x.size, x.size), symmetric=True)
+        structure, groups = structures.read_structure(sparsity, (x.size, x.size), symmetric=True)
     if groups is None:
-        groups = sparse.symmetric_groups(structure)
+        groups = structures.symmetric_groups(structure)
     g0 = calls.known()
     h, is_aside = _steps(calls, x, settings, side_of(settings.method, None), 1)
     matrix = sparse.hessian_by_groups(

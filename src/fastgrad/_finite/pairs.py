@@ -13,7 +13,8 @@ import numpy as np
 
 from ..stencils import exact_weights
 from . import sparsity
-from .sparsity import Structure, Values, across, within
+from .sparsity import Values, within
+from .structures import Structure, across
 
 _CENTRAL, _ASIDE, _FORWARD = range(3)  # how a component moves
 _PLACES = (0.0, 1.0, -1.0, 2.0, 1 / 2, 2 / 3, 4 / 3)  # where to, in steps
