@@ -630,3 +630,10 @@ def test_functions_may_write_into_their_numbers(method):
         expected = 3 * np.asarray(x) ** 2
         np.testing.assert_allclose(fg.finite.derivative(cube, x, **settings), expected, rtol=1e-7)
     np.testing.assert_allclose(fg.finite.derivative(cube, 2.0, f0=8.0, **settings), 12, rtol=1e-7)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 6])
+def test_slopes_that_cancel_do_not_hide_what_is_not_analytic(n):
+    for signs in np.ndindex(*[2] * n):
+        with pytest.raises(ValueError, match="not analytic"):
+            fg.finite.gradient(lambda x: np.sum(np.abs(x)), 0.5 - np.array(signs), method="cs", trace=False)

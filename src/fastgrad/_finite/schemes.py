@@ -143,10 +143,12 @@ def complex_step(lines: Any, h: np.ndarray, limits: Limits) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=8)
-def _signs(n: int) -> np.ndarray:
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], n)
-    signs.flags.writeable = False
-    return signs
+def _mixed(n: int) -> np.ndarray:
+    """Shares of a step, up and down, whose changes hardly ever cancel."""
+    rng = np.random.default_rng(0)
+    shares = rng.choice([-1.0, 1.0], n) * rng.uniform(0.5, 1.0, n)
+    shares.flags.writeable = False
+    return shares
 
 
 def check_analytic(lines: Any, derivative: np.ndarray, limits: Limits) -> None:
@@ -162,7 +164,7 @@ def check_analytic(lines: Any, derivative: np.ndarray, limits: Limits) -> None:
     h = steps.relative(calls.eps, (-1, 0, 1), 1) * np.maximum(1.0, np.where(np.isfinite(far), far, 1.0))
     is_far = bool((far > 1).any())  # so that much curvature may hide a slope
     if is_at_once:
-        h = h * _signs(len(t))
+        h = h * _mixed(len(t))
     f0 = calls.f0 if lines.is_one_point else lines.values(t[None], None)[0]
     is_fine, is_off, fallen, missed = np.False_, np.False_, np.zeros(1), np.full(1, np.nan)
     for shortened in range(_SHORTENED):
