@@ -122,7 +122,7 @@ class Calls:
             return self._pointer.values(self.x0.reshape(1, -1).copy(), 1)[0, 0]
         x = self.x0.copy() if self.x0.ndim else self.x0[()]
         self.nfev += 1
-        if self._lanes is None:
+        if self._lanes is None or self._lanes.known:
             return self.fun(x, *self.args, **self.kwargs)
         before = time.perf_counter()
         value = self.fun(x, *self.args, **self.kwargs)

@@ -178,6 +178,11 @@ def adaptive(
     return _Search(values, x, lower, upper, 1, order, noise, rtol, value, eps, far, is_shared=True).run(steps)
 
 
+@lru_cache(maxsize=8)
+def _plain(eps: float) -> tuple[Stencil, Stencil, float, float]:
+    return stencil(1, 4), stencil(1, 4, True), relative_step(1, 4, eps), tolerance(1, 4, eps)
+
+
 def plain_adaptive(
     values: Callable[[np.ndarray], np.ndarray], x: np.ndarray, value: np.ndarray, eps: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -185,12 +190,13 @@ def plain_adaptive(
 
     The first level is written out here, as all that a search can do takes as long as the rest for a small function.
     """
-    scheme, sided, far = stencil(1, 4), stencil(1, 4, True), _core.magnitudes(x)
-    step = _core.steps_within_binades(far, relative_step(1, 4, eps))
+    scheme, sided, relative, rtol = _plain(eps)
+    far = _core.magnitudes(x)
+    step = _core.steps_within_binades(far, relative)
     around = values(_core.moved_points(x, None, scheme.nodes, step, False))
     extrapolation = _core.Extrapolation(scheme, sided, far, 1, 4, True)
     extrapolation.start(value)
-    is_fine, seen = extrapolation.level(None, step, None, around, eps, tolerance(1, 4, eps))
+    is_fine, seen = extrapolation.level(None, step, None, around, eps, rtol)
     if not is_fine or seen > eps:
         search = _Search(values, x, None, None, 1, 4, None, None, None, seen, far, True)
         search.extrapolation, search.is_known = extrapolation, True
