@@ -16,11 +16,6 @@ from typing import Any
 
 from .timing import Side
 
-# Idle OpenMP threads, such as torch's, must not spin into the time of the side that comes next. Those of GCC's runtime
-# spin for some 50 us: long enough between two layers of a network, which took twice the time without.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "20000")
-
 BUILT_IN = ("python", "numpy")
 OPTIONAL = ("jax", "autograd", "casadi", "torch", "scipy", "sklearn", "numdifftools", "jacobi", "findiff")
 NAMES = (*BUILT_IN, "peak", *OPTIONAL)  # peak: of the machine, measured with a C compiler
