@@ -87,7 +87,7 @@ static news learn(const fg_extrapolation *x, const fg_level *level, fg_search *s
     const int64_t m = x->n_columns;
     const double h = fabs(level->step[i]);
     double largest = -1;
-    news n = {.balance = level->balance[i * m]};
+    news n = {.balance = m ? level->balance[i * m] : 1};
     for (int64_t c = 0; c < m; c++) {
         const int64_t new = i * m + c, at = row * m + c;
         const double error = level->error[new];
@@ -100,20 +100,18 @@ static news learn(const fg_extrapolation *x, const fg_level *level, fg_search *s
             n.is_unsolved = true;
             continue;
         }
-        /* of estimates that contradict each other, the one with the shorter step is right: rounding is known, while
-         * terms may seem to fall when the nodes lie far apart */
-        const double apart = fabs(level->found[new] - s->found[at]);
-        const bool are_apart = apart > error + s->error[at];
-        if (s->is_settled[at] == CLAIMED &&
-            (are_apart || error > 4 * s->error[at])) { /* both were a few units of what the values are rounded to */
+        const double apart = fabs(level->found[new] - s->found[at]), doubt = error + s->error[at];
+        /* a claim that is not confirmed: both were a few units of what the values are rounded to */
+        if (s->is_settled[at] == CLAIMED && (apart > doubt || error > 4 * s->error[at])) {
             s->is_settled[at] = 0;
             s->error[at] += apart;
             n.coarse = fmax(n.coarse, s->reach[at]);
             n.is_unsolved = true;
             continue;
         }
-        const bool is_clear = apart > 2 * (error + s->error[at]);
-        if (is_clear ? h < s->reach[at] : error < s->error[at]) {
+        /* of estimates that clearly contradict each other, the one with the shorter step is right: rounding is known,
+         * while terms may seem to fall when the nodes lie far apart */
+        if (apart > 2 * doubt ? h < s->reach[at] : error < s->error[at]) {
             s->found[at] = level->found[new];
             s->error[at] = error;
             s->reach[at] = h;
