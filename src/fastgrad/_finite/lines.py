@@ -110,41 +110,18 @@ class Grouped:
 
 
 class Diagonals:
-    """The lines through one point along each axis, then along diagonals of pairs of axes, by multiples of scales."""
+    """The lines through one point along several directions, (N, n)."""
 
     is_one_point = True
 
-    def __init__(
-        self,
-        calls: Calls,
-        x: np.ndarray,
-        first: np.ndarray,
-        second: np.ndarray,
-        scale: np.ndarray,
-        other: np.ndarray,
-        limits: Limits,
-    ) -> None:
-        self.calls, self.x, self.limits = calls, x, limits
-        n = len(x)
-        self.t = np.zeros(n + len(first), x.dtype)
-        axes = np.arange(n)
-        self.first = np.concatenate([axes, first])
-        self.second = np.concatenate([axes, second])
-        self.moves = np.concatenate([scale, scale[first]])
-        self.others = np.concatenate([np.zeros(n), other])
-        units = np.abs(x) / scale
-        self.far = np.concatenate([units, np.maximum(units[first], units[second])])
+    def __init__(self, calls: Calls, x: np.ndarray, directions: np.ndarray, far: np.ndarray, limits: Limits) -> None:
+        self.calls, self.x, self.directions, self.far, self.limits = calls, x, directions, far, limits
+        self.t = np.zeros(len(directions), x.dtype)
 
     def values(self, t: np.ndarray, which: np.ndarray | None) -> np.ndarray:
         """Values along the lines."""
-        first, second, moves, others = self.first, self.second, self.moves, self.others
-        if which is not None:
-            first, second, moves, others = first[which], second[which], moves[which], others[which]
-        points = np.empty((*t.shape, len(self.x)), self.x.dtype)
-        points[...] = self.x
-        lines = np.arange(t.shape[1])
-        for component, by in ((first, moves), (second, others)):
-            points[:, lines, component] += (t * by).astype(self.x.dtype, copy=False)
+        directions = self.directions if which is None else self.directions[which]
+        points = (self.x + t[:, :, None] * directions).astype(self.x.dtype, copy=False)
         return self.calls.values(clipped(points.reshape(-1, len(self.x)), self.limits)).reshape(*t.shape, 1)
 
 

@@ -344,7 +344,13 @@ def _extrapolated_hessian(calls: Calls, x: np.ndarray, settings: Settings) -> Fo
         axes = room_along(x, np.arange(n), np.arange(n), scale, scale, limits)
         diagonals = room_along(x, first, second, scale, other, limits)
         room = tuple(np.concatenate(pair) for pair in zip(axes, diagonals, strict=True))
-    lines = Diagonals(calls, x, first, second, scale, other, limits)
+    directions = np.zeros((n + len(first), n))
+    directions.reshape(-1)[: n * n : n + 1] = scale
+    both, pairs = directions[n:], np.arange(len(first))
+    both[pairs, first], both[pairs, second] = scale[first], other
+    units = np.abs(x) / scale
+    far = np.concatenate([units, np.maximum(units[first], units[second])])
+    lines = Diagonals(calls, x, directions, far, limits)
     found = _extrapolated(
         lines, settings._replace(order=2, limits=room, rel_step=None, abs_step=None), settings.accuracy or 8, 0
     )
