@@ -230,7 +230,6 @@ cdef class Extrapolation:
     cdef fg_search search
     cdef np.ndarray room
     cdef list kept, of_level, of_search
-    cdef bint all_fine
 
     def __cinit__(self, central, sided, np.ndarray far not None, int derivative, int order, bint is_shared,
                   np.ndarray room=None):
@@ -334,8 +333,7 @@ cdef class Extrapolation:
         if status:
             _raise(status, &error)
         self.last, self.of_level = level, [found, errors, step, rows, is_sided, around, balance, is_fine]
-        self.all_fine = memchr(level.is_fine, 0, size) == NULL
-        return self.all_fine, seen
+        return memchr(level.is_fine, 0, size) == NULL, seen
 
     cdef int _begin(self) except -1:
         cdef fg_extrapolation *x = &self.extrapolation

@@ -4,16 +4,9 @@
 
 #include "check.h"
 #include "fastgrad.h"
+#include "five_points.h"
 
-enum { NODES = 4, ROWS = 3, COLUMNS = 2 };
-
-static const double nodes[NODES] = {-2, -1, 1, 2};
-/* of order 4, then the terms 1 to 4 of the polynomial through the nodes */
-static const double weights[(NODES + 1) * NODES] = {
-    1 / 12., -2 / 3.,  2 / 3.,   -1 / 12., 1 / 12., -2 / 3., 2 / 3.,  -1 / 12., -1 / 24., 2 / 3.,
-    2 / 3.,  -1 / 24., -1 / 12., 1 / 6.,   -1 / 6., 1 / 12., 1 / 24., -1 / 6.,  -1 / 6.,  1 / 24.,
-};
-static const double within[NODES] = {0}, beyond[2] = {8, 0};
+enum { ROWS = 3, COLUMNS = 2 };
 
 typedef struct {
     double slope[ROWS * COLUMNS], scale[ROWS], noise[NODES + 1], found[ROWS * COLUMNS], error[ROWS * COLUMNS];
@@ -28,14 +21,10 @@ static const double far[ROWS] = {0.3, 1.2, 0.7}, step[ROWS] = {1. / 1024, 1. / 5
 
 static void set(setting *s, int is_shared) {
     *s = (setting){0};
-    for (int k = 0; k <= NODES; k++) {
-        for (int p = 0; p < NODES; p++)
-            s->noise[k] += weights[k * NODES + p] * weights[k * NODES + p];
-        s->noise[k] = sqrt(s->noise[k]);
-    }
-    const fg_extrapolant central = {NODES, weights, s->noise, within, beyond};
-    s->x = (fg_extrapolation){.central = central,
-                              .sided = central,
+    noise_of(central, s->noise);
+    const fg_extrapolant symmetric = {NODES, central, s->noise, within, beyond};
+    s->x = (fg_extrapolation){.central = symmetric,
+                              .sided = symmetric,
                               .derivative = 1,
                               .order = 4,
                               .n = ROWS,
@@ -73,7 +62,7 @@ static void fill(setting *s, int is_single) {
             for (int64_t i = 0; i < n_rows; i++) {
                 const int64_t row = s->level.rows ? s->level.rows[i] : i;
                 double x[ROWS] = {far[0], far[1], far[2]};
-                x[row] += nodes[p] * s->level.step[i];
+                x[row] += central_nodes[p] * s->level.step[i];
                 s->around[(p * n_rows + i) * COLUMNS + c] = is_single ? (double)(float)function(c, x) : function(c, x);
             }
     }
@@ -128,7 +117,7 @@ static void single_precision_is_seen(void) {
     for (int i = 0; i < ROWS * COLUMNS; i++) {
         s.value[i] = 1;
         for (int p = 0; p < NODES; p++)
-            s.around[p * ROWS * COLUMNS + i] = pow(1 + nodes[p] * step[i / COLUMNS], 2);
+            s.around[p * ROWS * COLUMNS + i] = pow(1 + central_nodes[p] * step[i / COLUMNS], 2);
     }
     CHECK(fg_extrapolate(&s.x, &s.level, &eps, &error) == FG_OK && eps == DBL_EPSILON);
     for (int i = 0; i < ROWS * COLUMNS; i++)

@@ -5,35 +5,22 @@
 
 #include "check.h"
 #include "fastgrad.h"
+#include "five_points.h"
 
-enum { NODES = 4, LEVELS = 20 };
+enum { LEVELS = 20 };
 
-static const double nodes[2][NODES] = {{-2, -1, 1, 2}, {1, 2, 3, 4}};
-/* of order 4, then the terms 1 to 4 of the polynomial through the nodes */
-static const double central[(NODES + 1) * NODES] = {
-    1 / 12., -2 / 3.,  2 / 3.,   -1 / 12., 1 / 12., -2 / 3., 2 / 3.,  -1 / 12., -1 / 24., 2 / 3.,
-    2 / 3.,  -1 / 24., -1 / 12., 1 / 6.,   -1 / 6., 1 / 12., 1 / 24., -1 / 6.,  -1 / 6.,  1 / 24.,
-};
+static const double sided_nodes[NODES] = {1, 2, 3, 4};
 static const double sided[(NODES + 1) * NODES] = {
     4,       -3,       4 / 3., -1 / 4., 4,      -3,      4 / 3.,  -1 / 4., -13 / 3., 19 / 4.,
     -7 / 3., 11 / 24., 3 / 2., -2,      7 / 6., -1 / 4., -1 / 6., 1 / 4.,  -1 / 6.,  1 / 24.,
 };
-static const double within[NODES] = {0}, beyond[2] = {8, 0}, beyond_sided[2] = {48, 480};
+static const double beyond_sided[2] = {48, 480};
 
 typedef struct {
     double found, error, step;
     int64_t status, n_levels;
     double lowest, highest; /* of the points */
 } outcome;
-
-static void noise_of(const double *weights, double *noise) {
-    for (int k = 0; k <= NODES; k++) {
-        noise[k] = 0;
-        for (int p = 0; p < NODES; p++)
-            noise[k] += weights[k * NODES + p] * weights[k * NODES + p];
-        noise[k] = sqrt(noise[k]);
-    }
-}
 
 /* What a caller does: levels, until no row goes on. */
 static outcome searched(double (*function)(double), double at, double first, double below, double above) {
@@ -75,7 +62,7 @@ static outcome searched(double (*function)(double), double at, double first, dou
     fg_place(&x, room, NULL, 1, &step, &is_sided);
     for (n = 1; n && o.n_levels < LEVELS; o.n_levels++) {
         for (int p = 0; p < NODES; p++) {
-            const double point = at + nodes[is_sided][p] * step;
+            const double point = at + (is_sided ? sided_nodes : central_nodes)[p] * step;
             around[p] = function(point);
             o.lowest = fmin(o.lowest, point);
             o.highest = fmax(o.highest, point);

@@ -174,7 +174,6 @@ def adaptive(
     >>> np.round(found[:, 0], 9), status
     (array([ 3., 12.]), array([0, 0]))
     """
-
     return _Search(values, x, lower, upper, 1, order, noise, rtol, value, eps, far, is_shared=True).run(steps)
 
 
@@ -198,8 +197,7 @@ def plain_adaptive(
     extrapolation.start(value)
     is_fine, seen = extrapolation.level(None, step, None, around, eps, rtol)
     if not is_fine or seen > eps:
-        search = _Search(values, x, None, None, 1, 4, None, None, None, seen, far, True)
-        search.extrapolation, search.is_known = extrapolation, True
+        search = _Search(values, x, None, None, 1, 4, None, None, None, seen, far, True, extrapolation)
         if seen > eps:
             return search.run(None)
         search.refine(step)
@@ -252,7 +250,6 @@ def adaptive_derivative(
     >>> np.round(found, 6), status
     (array([[-1.]]), array([0]))
     """
-
     return _Search(values, x, lower, upper, order, accuracy, noise, rtol, value, eps, far, is_shared=False).run(steps)
 
 
@@ -260,6 +257,7 @@ class _Search:
     """The search for the step of every row (a derivative) that suits all its columns (outputs): see `search.c`.
 
     `is_shared`: the rows are derivatives of one function, whose values are those of points (k, n); else of numbers.
+    `begun` has seen the first level.
     """
 
     def __init__(
@@ -276,6 +274,7 @@ class _Search:
         eps: float | None,
         far: np.ndarray | None,
         is_shared: bool,
+        begun: _core.Extrapolation | None = None,
     ) -> None:
         self.values, self.x, self.is_shared = values, x, is_shared
         self.derivative, self.order, self.noise, self.asked = derivative, order, noise, rtol
@@ -289,10 +288,10 @@ class _Search:
             self.bounds = tuple([np.broadcast_to(end, x.shape) for end in ends])
             room = np.array([x - self.bounds[0], self.bounds[1] - x], np.float64)
         self.relative = 0.0  # noise
-        self.extrapolation = _core.Extrapolation(
+        self.extrapolation = begun or _core.Extrapolation(
             stencil(derivative, order), stencil(derivative, order, True), self.far, derivative, order, is_shared, room
         )
-        self.is_known = value is not None
+        self.is_known = begun is not None
         if value is not None:
             self.start(value)
 
